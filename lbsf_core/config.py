@@ -1,0 +1,125 @@
+"""Settings as frozen dataclasses that read and write JSON. No other configuration system."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+from lbsf_core.errors import LbsfError
+
+
+@dataclass(frozen=True)
+class Config:
+    """Base of every settings class: JSON out, JSON in, unknown keys refused."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Settings from plain JSON values.
+
+        Raises:
+            LbsfError: a key is unknown.
+        """
+        known = {entry.name for entry in fields(cls)}
+        unknown = sorted(set(data) - known)
+        if unknown:
+            raise LbsfError(
+                f"{cls.__name__}: unknown settings {unknown}; known are {sorted(known)}."
+            )
+        return cls(**data)
+
+
+@dataclass(frozen=True)
+class FoldConfig(Config):
+    """How payments are folded.
+
+    Attributes:
+        window_days: length of the observation window `[cutoff - days, cutoff)`; None = all history.
+        max_merchants: keep only the most recently paid merchants of a sample; None = all.
+        max_payments: keep only the most recent payments of each segment; None = all.
+    """
+
+    window_days: int | None = None
+    max_merchants: int | None = None
+    max_payments: int | None = None
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if value is not None and value < 1:
+                raise LbsfError(f"{entry.name} is {value}; give a number of at least 1, or none.")
+
+
+@dataclass(frozen=True)
+class ModelConfig(Config):
+    """Size of an LBSF model.
+
+    Attributes:
+        width: size of every payment, merchant and user vector.
+        heads: attention heads in merchant aggregation and in relations.
+        relation_layers: Transformer layers across a user's merchants.
+        text_buckets: rows of the hashed n-gram table of each text field.
+        text_width: width of an n-gram vector before it is projected to `width`.
+        bins: knots of the piecewise-linear encoding of amounts and numbers.
+        dropout: on payment, merchant and user vectors while training.
+        text_dropout: share of whole text embeddings dropped while training.
+    """
+
+    width: int = 64
+    heads: int = 4
+    relation_layers: int = 1
+    text_buckets: int = 4096
+    text_width: int = 32
+    bins: int = 16
+    dropout: float = 0.1
+    text_dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise LbsfError(f"width {self.width} can't be divided among {self.heads} heads.")
+
+
+@dataclass(frozen=True)
+class TrainConfig(Config):
+    """How a model is trained.
+
+    Attributes:
+        epochs: at most this many passes over the training part.
+        batch_samples: samples in one step.
+        learning_rate: peak of AdamW's rate (linear warm-up, then cosine decay).
+        weight_decay: AdamW weight decay, on matrices only.
+        warmup: share of all steps spent warming up.
+        patience: epochs without a better validation AUC before stopping.
+        positive_weight: how far class imbalance is evened out, 0 = not, 1 = fully
+            (weight of a bad sample = (good / bad) ** positive_weight).
+        clip: largest gradient norm.
+        split_by: "user" (a user's samples stay together) or "time" (train on early cutoffs).
+        validation: share of users (or of the latest training cutoffs) for early stopping
+            and calibration.
+        test: share of users (or the latest cutoffs) never touched by training.
+        seed: of weights, order and split.
+    """
+
+    epochs: int = 30
+    batch_samples: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.1
+    patience: int = 5
+    positive_weight: float = 0.5
+    clip: float = 1.0
+    split_by: str = "user"
+    validation: float = 0.15
+    test: float = 0.15
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.split_by not in ("user", "time"):
+            raise LbsfError(f"split_by is '{self.split_by}'; choose 'user' or 'time'.")
+        if not (0 < self.validation < 1 and 0 <= self.test < 1 - self.validation):
+            raise LbsfError(
+                f"validation {self.validation} and test {self.test} leave nothing to train on."
+            )

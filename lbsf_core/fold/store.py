@@ -1,0 +1,252 @@
+"""The folded store on disk: open it, read one user, or stream batches.
+
+    STORE/payments.parquet   one row a kept payment, sorted by (sample, segment, timestamp)
+    STORE/samples.parquet    one row a sample, sorted by (user, cutoff); `row_start` says where
+                             its payments begin, so one user is a read of one row group
+    STORE/manifest.json      versions, window, caps, fields, SHA-256 of both files and of the sources
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lbsf_core.config import FoldConfig
+from lbsf_core.errors import StoreError, UnknownUserError
+from lbsf_core.files import check_hashes, read_json, recover, sha256
+from lbsf_core.fold.batch import FoldedBatch, Ints, Strings, expand
+from lbsf_core.payments.schema import Field, FieldKind
+
+STORE_VERSION = 1
+PAYMENTS, SAMPLES, MANIFEST = "payments.parquet", "samples.parquet", "manifest.json"
+_AGAIN = "Make the store again with `lbsf fold`."
+
+#: Payments that are read from disk at a time when batches are streamed.
+CHUNK = 2_000_000
+
+
+@dataclass(frozen=True)
+class StoreManifest:
+    """What a store says about itself."""
+
+    store_version: int
+    fold: dict[str, Any]
+    extra_fields: tuple[Field, ...]
+    currency: str
+    timezone: str
+    simulated: bool
+    label: str
+    proxy: bool
+    sources: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> StoreManifest:
+        """From plain JSON values."""
+        fields = tuple(Field(**entry) for entry in data["extra_fields"])
+        return cls(**(data | {"extra_fields": fields}))
+
+
+@dataclass(frozen=True)
+class FoldedStore:
+    """A folded store, opened for reading. Make one with `lbsf_core.fold.fold.fold`."""
+
+    path: Path
+    manifest: StoreManifest
+
+    @classmethod
+    def open(cls, path: str | Path, *, verify: bool = True) -> FoldedStore:
+        """Open a store.
+
+        Args:
+            path: its folder.
+            verify: compare every file with the SHA-256 in the manifest (reads all bytes once).
+
+        Raises:
+            StoreError: missing, damaged, or of another schema version.
+        """
+        path = Path(path)
+        recover(path)
+        if not (path / MANIFEST).is_file():
+            raise StoreError(f"{path}: is no folded store (no {MANIFEST}). {_AGAIN}")
+        data = read_json(path / MANIFEST)
+        version = data.get("store_version") if isinstance(data, dict) else None
+        if version != STORE_VERSION:
+            raise StoreError(
+                f"{path}: store version {version}, this lbsf reads {STORE_VERSION}. {_AGAIN}"
+            )
+        manifest = StoreManifest.from_dict(data)
+        if verify:
+            check_hashes(path, manifest.files, StoreError, _AGAIN)
+        return cls(path, manifest)
+
+    @property
+    def config(self) -> FoldConfig:
+        """Window and caps that the store was folded with."""
+        return FoldConfig.from_dict(self.manifest.fold)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the manifest: names the store's content."""
+        return sha256(self.path / MANIFEST)
+
+    @cached_property
+    def samples(self) -> pd.DataFrame:
+        """One row a sample, in store order.
+
+        Columns: sample, user_id, cutoff, label, window_start, payments, segments, row_start,
+        money_in, money_out, first_payment, last_payment, dropped_payments, dropped_merchants,
+        dropped_amount.
+        """
+        return pq.read_table(self.path / SAMPLES).to_pandas()
+
+    @cached_property
+    def _file(self) -> pq.ParquetFile:
+        texts = ["merchant", "description"]
+        texts += [f.name for f in self.manifest.extra_fields if f.is_string]
+        return pq.ParquetFile(self.path / PAYMENTS, read_dictionary=texts)
+
+    @cached_property
+    def _group_starts(self) -> Ints:
+        meta = self._file.metadata
+        rows = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
+        return np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
+
+    def find(self, user_id: str, cutoff: pd.Timestamp | None = None) -> int:
+        """Number of the sample of a user: the one at `cutoff`, or the latest.
+
+        Raises:
+            UnknownUserError: the user, or that cutoff of the user, is not in the store.
+        """
+        table = pq.read_table(
+            self.path / SAMPLES,
+            columns=["sample", "cutoff"],
+            filters=[("user_id", "=", user_id)],
+        ).to_pandas()
+        if table.empty:
+            raise UnknownUserError(f"user '{user_id}' is not in {self.path}.")
+        if cutoff is None:
+            return int(table.sort_values("cutoff")["sample"].iloc[-1])
+        match = table[table["cutoff"] == cutoff]
+        if match.empty:
+            known = ", ".join(str(c.date()) for c in table["cutoff"])
+            raise UnknownUserError(
+                f"user '{user_id}' has no sample at cutoff {cutoff}; cutoffs in the store: {known}."
+            )
+        return int(match["sample"].iloc[0])
+
+    def read(self, samples: npt.ArrayLike) -> FoldedBatch:
+        """The batch of these samples (numbers in the store, any order): a small read for a few."""
+        numbers = np.asarray(samples, dtype=np.int64)
+        if len(numbers) and not (0 <= numbers.min() and numbers.max() < len(self.samples)):
+            raise StoreError(f"{self.path}: has no sample {numbers.max()}.")
+        starts = self.samples["row_start"].to_numpy()[numbers]
+        counts = self.samples["payments"].to_numpy()[numbers]
+        wanted = counts > 0
+        first = np.searchsorted(self._group_starts, starts[wanted], side="right") - 1
+        last = np.searchsorted(self._group_starts, (starts + counts)[wanted] - 1, side="right") - 1
+        groups = np.unique(expand(first, last - first + 1))
+        table = self._file.read_row_groups(groups.tolist())
+        # Where each wanted row lies in what was read: rows of earlier groups not read are missing.
+        widths = np.diff(self._group_starts)[groups]
+        base = np.zeros(len(self._group_starts), dtype=np.int64)
+        base[groups] = np.cumsum(widths) - widths
+        rows = expand(starts, counts)
+        group = np.searchsorted(self._group_starts, rows, side="right") - 1
+        local = rows - self._group_starts[group] + base[group]
+        if len(local) != table.num_rows or not np.array_equal(local, np.arange(len(local))):
+            table = table.take(pa.array(local))
+        return self._batch(numbers, counts, table)
+
+    def _batch(self, numbers: Ints, counts: Ints, table: pa.Table) -> FoldedBatch:
+        """A batch from the rows of whole samples; segment borders come from run boundaries."""
+        about = self.samples.iloc[numbers]
+        total = table.num_rows
+        sample = np.repeat(np.arange(len(numbers)), counts)
+        segment = table["segment"].to_numpy()
+        begins = np.ones(total, dtype=bool)
+        begins[1:] = (segment[1:] != segment[:-1]) | (sample[1:] != sample[:-1])
+        first_rows = np.flatnonzero(begins)
+        segments = np.bincount(sample[first_rows], minlength=len(numbers))
+        merchants = _strings(table["merchant"]).take(first_rows)
+        texts = {"description": _strings(table["description"])}
+        numeric: dict[str, npt.NDArray[np.float64]] = {}
+        for extra in self.manifest.extra_fields:
+            if extra.is_string:
+                texts[extra.name] = _strings(table[extra.name])
+            elif extra.kind is FieldKind.TIMESTAMP:
+                column = table[extra.name]
+                values = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+                numeric[extra.name] = values.cast(pa.float64()).to_numpy()
+            else:
+                numeric[extra.name] = table[extra.name].cast(pa.float64()).to_numpy()
+        times = table["timestamp"].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+        cutoffs = pd.DatetimeIndex(about["cutoff"]).as_unit("us").asi8
+        return FoldedBatch(
+            samples=numbers,
+            user_ids=tuple(about["user_id"]),
+            cutoffs=cutoffs,
+            labels=about["label"].to_numpy(dtype=np.float64),
+            user_offsets=np.concatenate([[0], np.cumsum(segments)]).astype(np.int64),
+            offsets=np.append(first_rows, total).astype(np.int64),
+            merchants=merchants,
+            timestamps=times.to_numpy(),
+            amounts=table["amount"].to_numpy(),
+            texts=texts,
+            numbers=numeric,
+            timezone=self.manifest.timezone,
+        )
+
+    def batches(self, max_payments: int = 32_768, chunk: int = CHUNK) -> Iterator[FoldedBatch]:
+        """Every sample once, in batches of at most `max_payments` payments (one sample at least).
+
+        Neighbouring samples are read together (`chunk` payments at a time) and handed out in
+        order of their number of segments, so that a batch holds samples of like size.
+        """
+        counts = self.samples["payments"].to_numpy()
+        for begin, end in _runs(counts, chunk):
+            part = self.read(np.arange(begin, end))
+            order = np.argsort(part.segment_counts, kind="stable")
+            for low, high in _runs(part.payment_counts[order], max_payments):
+                yield part.select(order[low:high])
+
+
+def _runs(counts: Ints, limit: int) -> Iterator[tuple[int, int]]:
+    """Cut a row of counts into runs whose sums stay within `limit` (one entry at least)."""
+    begin = 0
+    ends = np.cumsum(counts)
+    while begin < len(counts):
+        before = ends[begin - 1] if begin else 0
+        end = int(np.searchsorted(ends, before + limit, side="right"))
+        end = min(max(end, begin + 1), len(counts), begin + 100_000)
+        yield begin, end
+        begin = end
+
+
+def _strings(column: pa.ChunkedArray) -> Strings:
+    """A dictionary-encoded Arrow column as codes and words; null reads as an empty text."""
+    array = column.unify_dictionaries().combine_chunks() if column.num_chunks else pa.array([], pa.dictionary(pa.int32(), pa.string()))
+    if isinstance(array, pa.ChunkedArray):
+        array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
+    if not pa.types.is_dictionary(array.type):
+        array = pc.dictionary_encode(array)
+    words = array.dictionary.to_pylist()
+    codes = array.indices
+    if codes.null_count:
+        words = [*words, ""]
+        codes = codes.fill_null(len(words) - 1)
+    return Strings(codes.to_numpy(zero_copy_only=False).astype(np.int64), tuple(words))

@@ -1,0 +1,1 @@
+"""Raw payments in, validated payments out: schema, ingest, windows, simulation."""
