@@ -1,0 +1,499 @@
+"""The cells of a raw row become one payment or one reject: a mapping as a single SELECT.
+
+The SELECT reads the relation `raw` (see `sources.batches`): `_line`, `_problem`, `_c0`, `_c1`, ...
+No text of a file ever becomes SQL; texts of the mapping do, through `sql.literal`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping as Mapped
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from lbsf_core.errors import IngestError
+from lbsf_core.payments.mapping import (
+    ABSOLUTE_MARK,
+    EPOCH_FORMATS,
+    NUMBER_KINDS,
+    FileRule,
+    LabelRule,
+    LabelsRule,
+    Mapping,
+    TimeRule,
+    earliest,
+    latest,
+)
+from lbsf_core.payments.merchants import NO_MERCHANT
+from lbsf_core.payments.schema import FieldKind
+from lbsf_core.payments.sql import literal
+
+BY_RULE = "left out by the mapping: "
+LARGEST_AMOUNT = 1e13  # beyond it a double can't hold hundredths
+_WHITE = " \t\r\n\u00a0"
+_NOT_FINITE = r"[+-]?(nan|inf|infinity)"
+
+
+@dataclass(frozen=True)
+class Check:
+    """A reason to reject a row: when, and which column, value and words to report."""
+
+    condition: str
+    column: str
+    value: str
+    reason: str
+
+
+class Cells:
+    """The cleaned cells of one source: `_r0` is the text as it stood, `_v0` the value or NULL."""
+
+    def __init__(
+        self,
+        wanted: Sequence[str],
+        types: Mapped[str, pa.DataType],
+        rule: FileRule,
+        words: Mapped[str, tuple[tuple[str, str], ...]],
+    ) -> None:
+        self._wanted = list(wanted)
+        self._types = types
+        self._rule = rule
+        self._words = words
+
+    def raw(self, column: str) -> str:
+        """The cell as text, never NULL."""
+        return f"coalesce(_r{self._wanted.index(column)}, '')"
+
+    def value(self, column: str) -> str:
+        """The trimmed cell in the words that are meant; NULL when it holds nothing."""
+        return f"_v{self._wanted.index(column)}"
+
+    def typed(self, column: str) -> str:
+        """The cell in its own type."""
+        return f"_c{self._wanted.index(column)}"
+
+    def kind(self, column: str) -> pa.DataType:
+        """The Arrow type of the column."""
+        return self._types[column]
+
+    def select(self) -> str:
+        """The SELECT that makes the cells."""
+        parts = ["_line", "_problem"]
+        for i, column in enumerate(self._wanted):
+            parts += [
+                f"_c{i}",
+                f"CAST(_c{i} AS VARCHAR) AS _r{i}",
+                f"{self._clean(i, column)} AS _v{i}",
+            ]
+        return f"SELECT {', '.join(parts)} FROM raw"  # noqa: S608 - see the module's first lines
+
+    def _clean(self, i: int, column: str) -> str:
+        text = f"trim(CAST(_c{i} AS VARCHAR), {literal(_WHITE)})"
+        nothing = ["", *(value.strip() for value in self._rule.null_values)]
+        cleaned = f"CASE WHEN {text} IN {_tuple(nothing)} THEN NULL ELSE {text} END"
+        pairs = self._words.get(column, ())
+        if pairs:
+            cases = " ".join(
+                f"WHEN {literal(word.strip().lower())} THEN nullif({literal(meant)}, '')"
+                for word, meant in pairs
+            )
+            cleaned = f"CASE lower({text}) {cases} ELSE {cleaned} END"
+        return cleaned
+
+    def joined(self, columns: Sequence[str], joiner: str) -> str:
+        """The values of the columns that hold something, joined; NULL when none does."""
+        values = ", ".join(self.value(column) for column in columns)
+        return f"nullif(concat_ws({literal(joiner)}, {values}), '')"
+
+    def number(self, column: str) -> tuple[str, list[Check]]:
+        """A number as DOUBLE (NULL when missing or wrong), and what can be wrong with it."""
+        value = self.value(column)
+        decimal, thousands = self._rule.decimal, self._rule.thousands
+        if not _is_text(self.kind(column)):
+            decimal, thousands = ".", ""
+        mark = re.escape(decimal)
+        digits = "[0-9]+"
+        if thousands:
+            digits = f"([0-9]+|[0-9]{{1,3}}({re.escape(thousands)}[0-9]{{3}})+)"
+        pattern = f"[+-]?({digits}({mark}[0-9]*)?|{mark}[0-9]+)([eE][+-]?[0-9]+)?"
+        plain = f"replace({value}, {literal(thousands)}, '')" if thousands else value
+        if decimal != ".":
+            plain = f"replace({plain}, {literal(decimal)}, '.')"
+        well = f"regexp_full_match({value}, {literal(pattern)})"
+        number = f"(CASE WHEN {well} THEN TRY_CAST({plain} AS DOUBLE) END)"
+        odd = f"regexp_full_match(lower({value}), {literal(_NOT_FINITE)})"
+        shape = f"no number with the decimal mark '{decimal}' and " + (
+            f"the thousands mark '{thousands}'" if thousands else "no thousands mark"
+        )
+        large = f"abs({number}) >= {LARGEST_AMOUNT!r}"
+        checks = [
+            Check(
+                f"{odd} OR ({well} AND NOT coalesce(isfinite({number}), false))",
+                column,
+                value,
+                "not a finite number",
+            ),
+            Check(f"{value} IS NOT NULL AND NOT {well}", column, value, shape),
+            Check(large, column, value, "too large to be held to the hundredth"),
+        ]
+        return number, checks
+
+    def local_time(self, columns: Sequence[str], formats: Sequence[str]) -> tuple[str, bool]:
+        """A time as SQL, and whether it is absolute (TIMESTAMPTZ) or local (TIMESTAMP)."""
+        if len(columns) == 1 and not _is_text(self.kind(columns[0])):
+            kind = self.kind(columns[0])
+            if pa.types.is_timestamp(kind) and kind.tz is not None:
+                return f"CAST({self.typed(columns[0])} AS TIMESTAMPTZ)", True
+            if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+                return f"CAST({self.typed(columns[0])} AS TIMESTAMP)", False
+        if not formats:
+            raise IngestError(
+                f"Column '{'+'.join(columns)}' holds text or plain numbers; the mapping must say "
+                "`formats`, e.g. ['%Y-%m-%d'] or ['epoch_s']."
+            )
+        values = [self.value(column) for column in columns]
+        text = " || ' ' || ".join(values)
+        tries = ", ".join(_parse_time(f"({text})", form) for form in formats)
+        absolute = formats[0] in EPOCH_FORMATS or ABSOLUTE_MARK in formats[0]
+        return f"coalesce({tries})", absolute
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _tuple(texts: Sequence[str]) -> str:
+    return "(" + ", ".join(literal(text) for text in dict.fromkeys(texts)) + ")"
+
+
+def _parse_time(text: str, form: str) -> str:
+    if form in EPOCH_FORMATS:
+        scale = 1_000_000 if form == "epoch_s" else 1_000
+        micros = f"TRY_CAST(round(TRY_CAST({text} AS DOUBLE) * {scale}) AS BIGINT)"
+        # Beyond the year 9999 DuckDB raises instead of answering NULL.
+        safe = f"CASE WHEN abs({micros}) < 253402300800000000 THEN {micros} END"
+        return f"timezone('UTC', make_timestamp({safe}))"
+    parsed = f"try_strptime({text}, {literal(form)})"
+    digits = {"%Y": 4, "%y": 2, "%m": 2, "%d": 2, "%H": 2, "%M": 2, "%S": 2}
+    directives = re.findall("%.", form)
+    if "".join(directives) == form and all(part in digits for part in directives):
+        # Without separators a missing digit would move every later part: 96123 is no date.
+        length = sum(digits[part] for part in directives)
+        return f"CASE WHEN length({text}) = {length} THEN {parsed} END"
+    return parsed
+
+
+@dataclass(frozen=True)
+class Instant:
+    """A time in SQL: the TIMESTAMPTZ, whether the local time was ambiguous or does not exist."""
+
+    instant: str
+    ambiguous: str
+    skipped: str
+    checks: list[Check]
+
+
+def instant(cells: Cells, rule: TimeRule, where: str, alias: str) -> Instant:
+    """The instant of a payment or cutoff under the rules of `TimeRule`; `alias` is its column.
+
+    Raises:
+        IngestError: times are local and the mapping names no timezone.
+    """
+    time, absolute = cells.local_time(rule.columns, rule.formats)
+    shown = " || ' ' || ".join(cells.raw(column) for column in rule.columns)
+    column = "+".join(rule.columns)
+    if rule.shift_years:
+        time = f"({time} + to_years({rule.shift_years}))"
+    filled = " AND ".join(f"{cells.value(part)} IS NOT NULL" for part in rule.columns)
+    ambiguous = skipped = "false"
+    moment = time
+    if not absolute:
+        if rule.timezone is None:
+            raise IngestError(
+                f"Mapping {where}: column '{column}' holds local times; say which with "
+                '`timezone = "Europe/London"` (or "UTC") under [time].'
+            )
+        zone = literal(rule.timezone)
+        moment = f"timezone({zone}, {time})"
+        if rule.timezone != "UTC":
+            moment = f"lbsf_instant({zone}, {time})"
+            ambiguous = f"lbsf_ambiguous({zone}, {time})"
+            skipped = f"lbsf_skipped({zone}, {time})"
+    low, high = earliest(rule), latest(rule)
+    checks = [
+        Check(f"NOT ({filled})", column, shown, "no date"),
+        Check(f"({time}) IS NULL", column, shown, f"no date in the format {list(rule.formats)}"),
+        Check(
+            f"{alias} < TIMESTAMPTZ {literal(low.isoformat())}",
+            column,
+            shown,
+            f"date before {low:%Y-%m-%d}",
+        ),
+        Check(
+            f"{alias} > TIMESTAMPTZ {literal(high.isoformat())}",
+            column,
+            shown,
+            "date in the future" if rule.maximum is None else f"date after {high:%Y-%m-%d}",
+        ),
+    ]
+    return Instant(moment, ambiguous, skipped, checks)
+
+
+TIME_MACROS = (
+    # A local time that happens twice has two instants less than three hours apart.
+    """
+    CREATE OR REPLACE MACRO lbsf_earlier(zone, local) AS
+      CASE
+        WHEN timezone(zone, timezone(zone, local) - INTERVAL 1 HOUR) = local
+          THEN timezone(zone, local) - INTERVAL 1 HOUR
+        WHEN timezone(zone, timezone(zone, local) - INTERVAL 30 MINUTE) = local
+          THEN timezone(zone, local) - INTERVAL 30 MINUTE
+        WHEN timezone(zone, timezone(zone, local) - INTERVAL 2 HOUR) = local
+          THEN timezone(zone, local) - INTERVAL 2 HOUR
+      END
+    """,
+    """
+    CREATE OR REPLACE MACRO lbsf_ambiguous(zone, local) AS
+      lbsf_earlier(zone, local) IS NOT NULL
+      OR timezone(zone, timezone(zone, local) + INTERVAL 1 HOUR) = local
+      OR timezone(zone, timezone(zone, local) + INTERVAL 30 MINUTE) = local
+      OR timezone(zone, timezone(zone, local) + INTERVAL 2 HOUR) = local
+    """,
+    """
+    CREATE OR REPLACE MACRO lbsf_skipped(zone, local) AS
+      timezone(zone, timezone(zone, local)) <> local
+    """,
+    """
+    CREATE OR REPLACE MACRO lbsf_instant(zone, local) AS
+      coalesce(lbsf_earlier(zone, local), timezone(zone, local))
+    """,
+)
+
+
+def wanted_columns(mapping: Mapping) -> list[str]:
+    """Every raw column that a mapping's payments need, once, in a fixed order."""
+    amount, currency = mapping.amount, mapping.currency
+    columns = [
+        *mapping.user,
+        *mapping.payment_id,
+        *mapping.merchant.columns,
+        *mapping.merchant.fallback,
+        *mapping.description,
+        *mapping.time.columns,
+        amount.column,
+        amount.direction,
+        amount.out_column,
+        amount.in_column,
+        currency.column,
+        *(extra.column for extra in mapping.extras),
+    ]
+    return [column for column in dict.fromkeys(columns) if column]
+
+
+def _merchant(cells: Cells, mapping: Mapping) -> tuple[str, str, list[Check]]:
+    rule = mapping.merchant
+    full = " AND ".join(f"{cells.value(column)} IS NOT NULL" for column in rule.columns)
+    macro = "lbsf_merchant" if rule.numbers == "strip" else "lbsf_merchant_keep"
+
+    def choose(first: str, second: str) -> str:
+        return f"CASE WHEN {full} THEN {first} ELSE {second} END"
+
+    def raws(columns: Sequence[str]) -> str:
+        return f" || {literal(rule.joiner)} || ".join(cells.raw(column) for column in columns)
+
+    fallback = cells.joined(rule.fallback, rule.joiner) if rule.fallback else "NULL"
+    # As it stood: parts that hold nothing are left out of the raw text of a fallback too.
+    parts = [
+        f"CASE WHEN {cells.value(column)} IS NOT NULL THEN {cells.raw(column)} END"
+        for column in rule.fallback
+    ]
+    raw_fallback = f"concat_ws({literal(rule.joiner)}, {', '.join(parts)})" if parts else "''"
+    key = f"{macro}({choose(cells.joined(rule.columns, rule.joiner), fallback)})"
+    raw = choose(raws(rule.columns), raw_fallback)
+    if rule.missing == "keep":
+        return f"coalesce({key}, {literal(NO_MERCHANT)})", raw, []
+    column = "+".join(rule.columns)
+    shown = raws(rule.columns)
+    return key, raw, [Check("merchant IS NULL", column, shown, "no merchant")]
+
+
+def _amount(cells: Cells, mapping: Mapping) -> tuple[str, list[Check]]:
+    rule = mapping.amount
+    if rule.sign == "two-columns":
+        out, out_checks = cells.number(rule.out_column)
+        into, in_checks = cells.number(rule.in_column)
+        names = f"{rule.out_column}+{rule.in_column}"
+        shown = f"{cells.raw(rule.out_column)} || ' | ' || {cells.raw(rule.in_column)}"
+        amount = f"coalesce({into}, 0) - coalesce({out}, 0)"
+        both = f"coalesce({into}, 0) <> 0 AND coalesce({out}, 0) <> 0"
+        neither = f"{out} IS NULL AND {into} IS NULL"
+        checks = [
+            *out_checks,
+            *in_checks,
+            Check(both, names, shown, "money in and money out in one row"),
+            Check(f"{out} < 0 OR {into} < 0", names, shown, "negative amount beside a direction"),
+        ]
+    else:
+        number, checks = cells.number(rule.column)
+        names, shown = rule.column, cells.raw(rule.column)
+        neither = f"{cells.value(rule.column)} IS NULL"
+        amount = f"-{number}" if rule.sign == "inverted" else number
+        if rule.sign == "words":
+            word = f"lower({cells.value(rule.direction)})"
+            out_words = _tuple([text.strip().lower() for text in rule.out_words])
+            in_words = _tuple([text.strip().lower() for text in rule.in_words])
+            amount = f"CASE WHEN {word} IN {out_words} THEN -{number} ELSE {number} END"
+            checks = [
+                Check(
+                    f"coalesce({word} NOT IN {out_words} AND {word} NOT IN {in_words}, true)",
+                    rule.direction,
+                    cells.raw(rule.direction),
+                    "no word of `out_words` or `in_words`",
+                ),
+                *checks,
+                Check(f"{number} < 0", names, shown, "negative amount beside a direction"),
+            ]
+    if rule.null == "reject":
+        checks = [Check(neither, names, shown, "no amount"), *checks]
+    if rule.zero == "drop":
+        checks.append(Check("amount = 0", names, shown, BY_RULE + "zero amount"))
+    # + 0.0 turns -0.0 into 0.0: equal amounts must be equal bytes.
+    return f"coalesce({amount}, 0.0) + 0.0", checks
+
+
+def _currency(cells: Cells, mapping: Mapping) -> tuple[str, list[Check]]:
+    rule = mapping.currency
+    if not rule.column:
+        return literal(rule.code), []
+    code = f"upper({cells.value(rule.column)})"
+    shown = cells.raw(rule.column)
+    well = f"coalesce(regexp_full_match({code}, '[A-Z]{{3}}'), false)"
+    checks = [Check(f"NOT {well}", rule.column, shown, "no currency code of three letters")]
+    if rule.only:
+        other = f"{code} <> {literal(rule.only)}"
+        checks.append(Check(other, rule.column, shown, BY_RULE + f"currency is not {rule.only}"))
+    return code, checks
+
+
+def _user(cells: Cells, columns: Sequence[str]) -> tuple[str, Check]:
+    missing = " OR ".join(f"{cells.value(column)} IS NULL" for column in columns)
+    shown = " || '-' || ".join(cells.raw(column) for column in columns)
+    joined = " || '-' || ".join(cells.value(column) for column in columns)
+    return joined, Check(missing, "+".join(columns), shown, "no user")
+
+
+def payments_select(mapping: Mapping, types: Mapped[str, pa.DataType]) -> str:
+    """The SELECT from `raw` to payments and rejects.
+
+    Columns: `_line`, `_id`, the payment columns, the extra fields, `_ambiguous`, `_skipped`,
+    and `_reject`, a struct (column, value, reason) that is NULL for a payment.
+    """
+    cells = Cells(wanted_columns(mapping), types, mapping.file, mapping.words)
+    user, user_check = _user(cells, mapping.user)
+    time = instant(cells, mapping.time, mapping.name, "timestamp")
+    merchant, merchant_raw, merchant_checks = _merchant(cells, mapping)
+    amount, amount_checks = _amount(cells, mapping)
+    currency, currency_checks = _currency(cells, mapping)
+    columns = {
+        "_id": cells.joined(mapping.payment_id, "|") if mapping.payment_id else "NULL",
+        "user_id": user,
+        "merchant": merchant,
+        "merchant_raw": merchant_raw,
+        "description": (
+            f"coalesce({cells.joined(mapping.description, ' ')}, '')"
+            if mapping.description
+            else "''"
+        ),
+        "timestamp": time.instant,
+        "amount": amount,
+        "currency": currency,
+    }
+    extra_checks: list[Check] = []
+    for extra in mapping.extras:
+        value = cells.value(extra.column)
+        if extra.kind in NUMBER_KINDS:
+            number, checks = cells.number(extra.column)
+            columns[f'"{extra.name}"'] = f"{number} + 0.0"
+            extra_checks += checks
+        elif extra.kind is FieldKind.TIMESTAMP:
+            rule = TimeRule((extra.column,), extra.formats, mapping.time.timezone)
+            extra_time = instant(cells, rule, mapping.name, extra.name)
+            columns[f'"{extra.name}"'] = extra_time.instant
+            bad = f"{value} IS NOT NULL AND ({extra_time.instant}) IS NULL"
+            extra_checks.append(Check(bad, extra.column, value, "no date in the extra field"))
+        else:
+            columns[f'"{extra.name}"'] = f"coalesce({value}, '')"
+    if mapping.payment_id:
+        extra_checks.append(
+            Check("_id IS NULL", "+".join(mapping.payment_id), "''", "no payment id")
+        )
+    checks = [
+        user_check,
+        *time.checks,
+        *amount_checks,
+        *currency_checks,
+        *merchant_checks,
+        *extra_checks,
+    ]
+    columns |= {"_ambiguous": time.ambiguous, "_skipped": time.skipped}
+    return _two_steps(cells, columns, checks)
+
+
+def _two_steps(cells: Cells, columns: dict[str, str], checks: list[Check]) -> str:
+    """Cells, then columns, then the first check that fails: each step sees the one before."""
+    cases = ["WHEN _problem IS NOT NULL THEN " + _reject("", "''", "_problem")]
+    for check in checks:
+        reject = _reject(check.column, check.value, literal(check.reason))
+        cases.append(f"WHEN {check.condition} THEN {reject}")
+    made = ", ".join(f"{expression} AS {name}" for name, expression in columns.items())
+    parts = ["_line", *columns, f"CASE {' '.join(cases)} END AS _reject"]
+    return (
+        f"WITH cells AS ({cells.select()}), "  # noqa: S608 - see the module's first lines
+        f"made AS (SELECT *, {made} FROM cells) SELECT {', '.join(parts)} FROM made"
+    )
+
+
+def _reject(column: str, value: str, reason: str) -> str:
+    return (
+        f"{{'column': {literal(column)}, 'value': left(coalesce({value}, ''), 500), "
+        f"'reason': {reason}}}"
+    )
+
+
+def label_columns(rule: LabelsRule, label: LabelRule) -> list[str]:
+    """Every raw column that the labels need, once."""
+    return list(dict.fromkeys([*rule.user, *rule.cutoff.columns, label.column]))
+
+
+def labels_select(
+    mapping: Mapping, rule: LabelsRule, label: LabelRule, types: Mapped[str, pa.DataType]
+) -> str:
+    """The SELECT from `raw` to `_line`, `user_id`, `cutoff`, `label`, `_reject`."""
+    cells = Cells(label_columns(rule, label), types, mapping.file, {})
+    user, user_check = _user(cells, rule.user)
+    time = instant(cells, rule.cutoff, mapping.name, "cutoff")
+    value = f"lower({cells.value(label.column)})"
+    bad = _tuple([text.strip().lower() for text in label.bad])
+    good = _tuple([text.strip().lower() for text in label.good])
+    columns = {
+        "user_id": user,
+        "cutoff": time.instant,
+        "label": f"CASE WHEN {value} IN {bad} THEN 1 WHEN {value} IN {good} THEN 0 END",
+    }
+    checks = [
+        user_check,
+        *time.checks,
+        Check("label IS NULL", label.column, cells.raw(label.column), "neither bad nor good"),
+    ]
+    return _two_steps(cells, columns, checks)
+
+
+__all__ = [
+    "BY_RULE",
+    "TIME_MACROS",
+    "label_columns",
+    "labels_select",
+    "payments_select",
+    "wanted_columns",
+]
