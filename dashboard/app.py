@@ -1,0 +1,45 @@
+"""The dashboard's entry: page settings and navigation, nothing else."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard.components import shell
+
+# A file of ours: Streamlit fetches icons given by name from a font server.
+ICON = str(Path(__file__).with_name("assets") / "icon.png")
+
+st.set_page_config(page_title="LBSF", page_icon=ICON, layout="wide")
+
+page = st.navigation(
+    [
+        st.Page(
+            "app_pages/portfolio.py",
+            title="Portfolio",
+            icon=":material/list_alt:",
+            default=True,
+            help="The queue of scored users, the score distribution and the approval threshold.",
+        ),
+        st.Page(
+            "app_pages/user.py",
+            title="User",
+            icon=":material/person_search:",
+            help="One user's payments, folded by merchant, with the explanation on them.",
+        ),
+        st.Page(
+            "app_pages/cohorts.py",
+            title="Cohorts",
+            icon=":material/compare:",
+            help="Two groups of users side by side.",
+        ),
+        st.Page(
+            "app_pages/model.py",
+            title="Model",
+            icon=":material/monitoring:",
+            help="How well the scores rank, how true they are, and the model's card.",
+        ),
+    ],
+    position="top",
+)
+with shell.guarded():
+    page.run()

@@ -1,0 +1,150 @@
+"""Cohorts: two groups of samples side by side."""
+
+import streamlit as st
+
+from dashboard import state
+from dashboard.charts import cohorts as charts
+from dashboard.charts.style import CONFIG
+from dashboard.components import filters, formats, shell, states, text
+from lbsf_core.workspace import CohortComparison, SampleFilter, Summary
+
+HIGH, LOW = ("high", "very high"), ("very low", "low")
+
+
+def main() -> None:
+    """Settings, answers, drawing."""
+    source = shell.choose_source()
+    summary = state.ask(source, "summary")
+    shell.heading("Cohorts", summary)
+    st.caption(
+        "Choose two groups; every chart compares them. The address holds both, so the link shows "
+        "somebody else the same comparison."
+    )
+    left, right = st.columns(2, border=True)
+    with left:
+        a_name, a = _cohort("a_", "A", summary)
+    with right:
+        b_name, b = _cohort("b_", "B", summary)
+    if a_name == b_name:
+        b_name = f"{b_name} (B)"
+    for name, where in ((a_name, a), (b_name, b)):
+        if not state.ask(source, "count", where):
+            states.empty(
+                f"Cohort {text.escape(name, 'markdown')} is empty: no sample matches "
+                f"{filters.in_words(where)}",
+                "Clear one of its filters above. Both need samples to be compared.",
+            )
+            return
+    with st.skeleton(height=300):
+        found = state.ask(source, "compare", a, b, names=(a_name, b_name))
+    _notes(found)
+    _sizes(found, summary)
+    _charts(found, summary)
+
+
+def _cohort(prefix: str, letter: str, summary: Summary) -> tuple[str, SampleFilter]:
+    first = letter == "A"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f":{'green' if first else 'violet'}[**Cohort {letter}**]", width="content")
+        name = st.text_input(
+            f"Name of cohort {letter}", key=f"{prefix}name", bind="query-params", max_chars=40,
+            placeholder="name it, if you like", label_visibility="collapsed",
+        )  # fmt: skip
+    where = filters.cohort_filters(prefix, summary, bands=HIGH if first else LOW)
+    return (name or "").strip() or _short_name(letter, where), where
+
+
+def _short_name(letter: str, where: SampleFilter) -> str:
+    """A name from the filters, for the legend."""
+    parts = [*where.labels, *(f"{band} band" for band in where.bands)]
+    if where.merchant:
+        parts.append(f"paid at {where.merchant}")
+    if not parts:
+        return f"{letter}: " + ("all" if filters.is_open(where) else "filtered")
+    return f"{letter}: " + ", ".join(parts)
+
+
+def _notes(found: CohortComparison) -> None:
+    sentences = list(found.warnings)
+    if found.overlap and not any("both" in s or "overlap" in s.lower() for s in sentences):
+        sentences.insert(
+            0,
+            f"{formats.plural(found.overlap, 'sample')} lie in both cohorts, which draws the two "
+            "closer together than they are.",
+        )
+    states.warnings(sentences)
+
+
+def _sizes(found: CohortComparison, summary: Summary) -> None:
+    table = found.sizes.assign(
+        interval=[
+            formats.interval(lo, hi, as_percent=True)
+            for lo, hi in zip(found.sizes["lo"], found.sizes["hi"], strict=True)
+        ],
+        default_rate=[formats.percent(v) for v in found.sizes["default_rate"]],
+        mean_pd=[formats.percent(v) for v in found.sizes["mean_pd"]],
+        median_pd=[formats.percent(v) for v in found.sizes["median_pd"]],
+    )
+    kind = st.column_config
+    money = f"Money out per sample ({summary.currency})"
+    st.dataframe(
+        text.visible_frame(table),
+        hide_index=True,
+        alt="Size, default rate and activity of both cohorts",
+        column_order=["cohort", "samples", "users", "payments", "labelled", "bad", "default_rate",
+                      "interval", "mean_pd", "median_pd", "spend", "merchants"],
+        column_config={
+            "cohort": kind.TextColumn("Cohort", pinned=True),
+            "samples": kind.NumberColumn("Samples", format=formats.TABLE_COUNT),
+            "users": kind.NumberColumn("Users", format=formats.TABLE_COUNT),
+            "payments": kind.NumberColumn("Payments", format=formats.TABLE_COUNT),
+            "labelled": kind.NumberColumn("Labelled", format=formats.TABLE_COUNT),
+            "bad": kind.NumberColumn("Bad", format=formats.TABLE_COUNT),
+            "default_rate": kind.TextColumn("Default rate", alignment="right"),
+            "interval": kind.TextColumn("95% interval", alignment="right"),
+            "mean_pd": kind.TextColumn("Mean PD", alignment="right"),
+            "median_pd": kind.TextColumn("Median PD", alignment="right"),
+            "spend": kind.NumberColumn(money, format=formats.TABLE_MONEY),
+            "merchants": kind.NumberColumn("Merchants per sample", format="%.1f"),
+        },
+    )  # fmt: skip
+
+
+def _charts(found: CohortComparison, summary: Summary) -> None:
+    left, right = st.columns(2)
+    with left:
+        shell.section("Score distribution")
+        _draw(charts.scores(found.scores, found.names), "cohort_scores",
+              "Score distribution of both cohorts")  # fmt: skip
+    with right:
+        shell.section("Observed default rate, with 95% interval")
+        _draw(charts.default_rates(found.sizes, found.names), "cohort_rates",
+              "Default rate of both cohorts with interval")  # fmt: skip
+    left, right = st.columns(2)
+    with left:
+        shell.section("Where they pay", "How many times as often A paid there as B, 95% interval.")
+        _draw(charts.over_representation(found.merchants, found.names), "cohort_merchants",
+              "Merchants by over-representation")  # fmt: skip
+    with right:
+        shell.section(
+            "What the model makes of it",
+            "Mean attribution per sample, 95% interval; never paid there counts 0.",
+        )
+        _draw(charts.attributions(found.attributions, found.names), "cohort_attributions",
+              "Mean attribution by merchant in both cohorts")  # fmt: skip
+    shell.section("Spend over time", "Mean money out per sample and month.")
+    _draw(charts.spend(found.spend, found.names, summary.currency), "cohort_spend",
+          "Mean monthly spend of both cohorts")  # fmt: skip
+    with st.container(horizontal=True):
+        for label, frame in (("Merchants", found.merchants), ("Attributions", found.attributions)):
+            st.download_button(
+                f"{label} as CSV", text.to_csv(frame), file_name=f"cohorts-{label.lower()}.csv",
+                mime="text/csv", on_click="ignore", icon=":material/download:", type="tertiary",
+            )  # fmt: skip
+
+
+def _draw(figure: object, key: str, alt: str) -> None:
+    st.plotly_chart(figure, key=key, config=CONFIG, alt=alt)
+
+
+main()

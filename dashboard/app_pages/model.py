@@ -1,0 +1,105 @@
+"""Model: how well the scores rank, how true they are, and the model's card."""
+
+import json
+
+import streamlit as st
+
+from dashboard import state
+from dashboard.charts import model as charts
+from dashboard.charts.style import CONFIG
+from dashboard.components import formats, shell, states, text
+from lbsf_core.workspace import Card, Performance
+
+#: What each metric says, for its tooltip.
+MEANING = {
+    "AUC": "Chance that a random bad sample scores above a random good one; 0.5 is guessing.",
+    "KS": "Largest gap between the shares of bad and good at or above a score.",
+    "PR-AUC": "Mean precision over all recalls; guessing gives the share of bad samples.",
+    "Brier": "Mean squared error of the PD; lower is better.",
+    "ECE": "Mean distance between predicted and observed rate over bins; lower is better.",
+}
+
+
+def main() -> None:
+    """Settings, answers, drawing."""
+    source = shell.choose_source()
+    shell.heading("Model", state.ask(source, "summary"))
+    performance = state.ask(source, "performance")
+    st.caption(f"Measured on {text.escape(performance.source, 'markdown')}. Intervals are 95%.")
+    states.warnings(performance.warnings)
+    if performance.metrics.empty:
+        states.empty(
+            "No figures: there are no labels to measure against",
+            "Add labels with `lbsf ingest-labels`, fold again, and make the workspace again.",
+            icon="monitoring",
+        )
+    else:
+        _metrics(performance)
+        _curves(performance)
+    _card(state.ask(source, "card"), performance)
+
+
+def _metrics(performance: Performance) -> None:
+    with st.grid(max(len(performance.metrics), 1), min_column_width=150, gap="small"):
+        for row in performance.metrics.itertuples():
+            meaning = next((m for k, m in MEANING.items() if k.lower() == row.name.lower()), None)
+            st.metric(
+                text.escape(row.name, "markdown"),
+                formats.number(row.value),
+                delta=formats.interval(row.lo, row.hi),
+                delta_color="off",
+                delta_arrow="off",
+                border=True,
+                help=meaning or f"{row.better} is better",
+            )
+
+
+def _curves(performance: Performance) -> None:
+    left, right = st.columns(2)
+    with left:
+        shell.section("Ranking (ROC)")
+        _draw(charts.roc(performance.roc), "roc", "ROC curve against guessing")
+        shell.section("Calibration", "On the dashed line a PD of 10% means 10 defaults in 100.")
+        _draw(charts.calibration(performance.calibration), "calibration",
+              "Observed default rate against predicted, with intervals")  # fmt: skip
+    with right:
+        shell.section("Separation (KS)")
+        _draw(charts.ks(performance.ks), "ks", "Shares of bad and good at or above each PD")
+        shell.section("By length of history", "A short history leaves the model little to go by.")
+        _draw(charts.by_history(performance.by_history), "by_history",
+              "AUC and default rate by number of payments")  # fmt: skip
+
+
+def _card(card: Card, performance: Performance) -> None:
+    shell.section("The model's card")
+    left, right = st.columns([3, 2])
+    with left:
+        for title, sentences in card.text.items():
+            st.markdown(f"**{text.escape(title, 'markdown')}**")
+            st.markdown("\n".join(f"- {text.escape(s, 'markdown')}" for s in sentences))
+    with right:
+        if card.facts:
+            st.table(
+                {
+                    text.escape(k, "markdown"): text.escape(v, "markdown")
+                    for k, v in card.facts.items()
+                },
+                border="horizontal",
+            )
+        with st.container(horizontal=True):
+            st.download_button(
+                "Card as JSON", json.dumps(card.raw, indent=2, default=str), file_name="card.json",
+                mime="application/json", on_click="ignore", icon=":material/download:",
+                type="tertiary",
+            )  # fmt: skip
+            st.download_button(
+                "Metrics as CSV", text.to_csv(performance.metrics), file_name="metrics.csv",
+                mime="text/csv", on_click="ignore", icon=":material/download:", type="tertiary",
+            )  # fmt: skip
+
+
+def _draw(figure: object, key: str, alt: str) -> None:
+    st.plotly_chart(figure, key=key, config=CONFIG, alt=alt)
+
+
+main()

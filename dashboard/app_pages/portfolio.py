@@ -1,0 +1,156 @@
+"""Portfolio: who to look at first, and what a threshold would do."""
+
+import math
+
+import streamlit as st
+
+from dashboard import state
+from dashboard.charts import portfolio as charts
+from dashboard.charts.style import CONFIG
+from dashboard.components import filters, formats, queue_table, shell, states, text
+from dashboard.components.formats import day, plural
+from lbsf_core.workspace import SampleFilter, Summary
+
+PAGE = 50
+
+
+def main() -> None:
+    """Settings, answers, drawing."""
+    source = shell.choose_source()
+    summary = state.ask(source, "summary")
+    shell.heading("Portfolio", summary)
+    st.caption(_in_words(summary))
+    shell.honesty(summary)
+    states.warnings(summary.warnings)
+    if not summary.samples:
+        states.empty(
+            "This workspace holds no scored sample",
+            "Fold payments with labels or cutoffs first, then make the workspace "
+            "again: `lbsf fold`, `lbsf workspace`.",
+            icon="inbox",
+        )
+        return
+    where = filters.queue_filters(summary)
+    matching = state.ask(source, "count", where)
+    if not matching:
+        states.empty(
+            f"No sample matches: {filters.in_words(where)}",
+            "Clear a filter, or search for a shorter part of a name. `%` and `_` mean themselves.",
+        )
+        return
+    _queue(source, where, matching, summary)
+    _threshold(source, where)
+
+
+def _in_words(summary: Summary) -> str:
+    window = f"{summary.window_days:,}-day window" if summary.window_days else "whole history"
+    known = summary.bad / summary.labelled if summary.labelled else None
+    parts = [
+        f"**{plural(summary.samples, 'sample')}** of {plural(summary.users, 'user')}",
+        f"{plural(summary.payments, 'payment')} at {plural(summary.merchants, 'merchant')}",
+        f"{formats.count(summary.bad)} bad of {formats.count(summary.labelled)} labelled "
+        f"({formats.percent(known)})",
+        f"cutoffs {day(summary.first_cutoff)} to {day(summary.last_cutoff)}, {window}",
+        f"bad means: {text.escape(summary.label, 'markdown')}" if summary.label else "",
+        f"{formats.plural(summary.dropped_payments, 'payment')} dropped by caps"
+        if summary.dropped_payments
+        else "",
+    ]
+    if summary.additive_share < 1:
+        parts.append(f":red[{summary.additive_share:.1%} of explanations add up]")
+    return formats.listing(parts)
+
+
+def _queue(source: state.Source, where: SampleFilter, matching: int, summary: Summary) -> None:
+    pages = max(1, math.ceil(matching / PAGE))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        order = st.selectbox("Order", list(queue_table.SORTS), key="q_sort", bind="query-params",
+                             width=180)  # fmt: skip
+        number = 1
+        if pages > 1:
+            number = st.number_input(
+                f"Page of {pages:,}", 1, pages, 1, key="q_page", bind="query-params", width=130
+            )
+        st.caption(
+            f"{formats.plural(matching, 'sample')} match"
+            + ("" if filters.is_open(where) else f" · {filters.in_words(where)}")
+            + ". **Open** shows the user's payments and the reasons."
+        )
+    sort, descending = queue_table.SORTS[order]
+    rows = state.ask(
+        source, "queue", where, sort=sort, descending=descending, limit=PAGE,
+        offset=PAGE * (min(int(number), pages) - 1),
+    )  # fmt: skip
+    state.remember_queue(where, sort)
+    queue_table.show(rows, summary.currency)
+    st.download_button(
+        "This page as CSV",
+        lambda: text.to_csv(rows.drop(columns=["activity", "sample"])),
+        file_name="queue.csv",
+        mime="text/csv",
+        on_click="ignore",
+        icon=":material/download:",
+        type="tertiary",
+    )
+
+
+def _threshold(source: state.Source, where: SampleFilter) -> None:
+    table = state.ask(source, "thresholds", where)
+    shell.section(
+        "Score distribution and threshold",
+        "Approve every sample below the threshold: how many pass, and how many of those with a "
+        "known label defaulted. Shares are of the samples that match the filters above.",
+    )
+    percent = st.slider(
+        "Threshold: approve below this PD",
+        0.0,
+        100.0,
+        20.0,
+        0.5,
+        key="threshold",
+        bind="query-params",
+        format="%.1f%%",
+    )
+    value = float(percent) / 100
+    at = state.ask(source, "threshold", where, value)
+    with st.grid(4, min_column_width=200, gap="small"):
+        st.metric("Approved", formats.percent(at["approved"]), border=True, height="stretch")
+        st.metric(
+            "Default rate among approved",
+            formats.percent(at["default_rate"]),
+            delta=formats.interval(at["lo"], at["hi"], as_percent=True),
+            delta_color="off",
+            delta_arrow="off",
+            border=True,
+            height="stretch",
+            help="Observed among approved samples with a label; 95% Wilson interval below.",
+        )
+        st.metric(
+            "Default rate among declined",
+            formats.percent(at["declined_default_rate"]),
+            border=True,
+            height="stretch",
+        )
+        st.metric(
+            "Defaults declined",
+            formats.percent(at["capture"]),
+            border=True,
+            height="stretch",
+            help="Share of all known defaults that the threshold declines.",
+        )
+    left, right = st.columns(2)
+    left.plotly_chart(
+        charts.score_distribution(state.ask(source, "score_distribution", where), value),
+        key="distribution",
+        config=CONFIG,
+        alt="Samples per score bin, by label",
+    )
+    right.plotly_chart(
+        charts.threshold_curve(table, value),
+        key="threshold_curve",
+        config=CONFIG,
+        alt="Approval share and observed default rate for every threshold",
+    )
+
+
+main()

@@ -1,0 +1,91 @@
+"""The dashboard as an ASGI app: warm-up at start and security headers around Streamlit.
+
+`lbsf dashboard DIR` runs it; any ASGI server can (`uvicorn dashboard.asgi:app`), with the workspace
+in the environment variable LBSF_WORKSPACE.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import streamlit as st
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+#: Everything comes from this server. The escape function keeps data text from being read as markup;
+#: this is the second lock: were it ever to fail, the browser still asks no other address.
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "connect-src 'self'",
+        "worker-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'self'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Referrer-Policy": "no-referrer",
+}
+
+log = logging.getLogger("lbsf.dashboard")
+
+
+class SecurityHeaders:
+    """Adds `HEADERS` to every HTTP response; plain ASGI, so that streamed files stay streamed."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+            await send(message)
+
+        await self.app(scope, receive, with_headers)
+
+
+def _warm_up() -> None:
+    """Open the workspace and run the model once. A failure is left for the page to explain."""
+    from dashboard import state
+
+    try:
+        state.warm_up()
+    except Exception:
+        log.info("The warm-up stopped; the page shows why.", exc_info=True)
+
+
+@asynccontextmanager
+async def _lifespan(_: st.App) -> AsyncIterator[None]:
+    # In a thread and not awaited: the browser fetches the page's scripts in the meantime.
+    warming = asyncio.create_task(asyncio.to_thread(_warm_up))
+    yield
+    warming.cancel()
+
+
+app = st.App(
+    Path(__file__).with_name("app.py"),
+    lifespan=_lifespan,
+    middleware=[Middleware(SecurityHeaders)],
+)

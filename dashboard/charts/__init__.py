@@ -1,0 +1,1 @@
+"""Pure charts: data in, `plotly` figure out; no Streamlit."""

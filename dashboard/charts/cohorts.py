@@ -1,0 +1,248 @@
+"""Charts of the cohort page: two groups, always in the same two colours, always with intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboard.charts import style
+
+COLOURS = (style.COHORT_A, style.COHORT_B)
+SYMBOLS = ("circle", "diamond")
+
+
+def scores(frame: pd.DataFrame, names: tuple[str, str]) -> go.Figure:
+    """Share of each cohort per PD bin, as two outlines that stay readable where they cross.
+
+    Args:
+        frame: `CohortComparison.scores`.
+    """
+    if frame.empty or not frame["samples"].sum():
+        return style.nothing("Neither cohort holds a sample.")
+    figure = go.Figure()
+    for name, colour in zip(names, COLOURS, strict=True):
+        part = frame[frame["cohort"] == name].sort_values("pd_low")
+        if part.empty:
+            continue
+        figure.add_scatter(
+            x=[*part["pd_low"], part["pd_high"].iloc[-1]],
+            y=[*part["share"], part["share"].iloc[-1]],
+            mode="lines",
+            line={"shape": "hv", "color": colour, "width": 2.5},
+            fill="tozeroy",
+            fillcolor=_fade(colour),
+            name=style.name(name),
+            hovertemplate="PD from %{x:.1%}: %{y:.1%} of the cohort<extra></extra>",
+        )
+    used = frame[frame["samples"] > 0]
+    figure.update_xaxes(
+        title="Probability of default (PD)",
+        tickformat=".0%",
+        range=[0, min(1.0, float(used["pd_high"].max()) * 1.04)],
+    )
+    figure.update_yaxes(title="Share of cohort", tickformat=".0%", rangemode="tozero")
+    return style.finish(figure, height=300, legend=True)
+
+
+def default_rates(sizes: pd.DataFrame, names: tuple[str, str]) -> go.Figure:
+    """Observed default rate with its 95% interval, one row a cohort, beside the mean PD."""
+    figure = go.Figure()
+    for at, (name, colour) in enumerate(zip(names, COLOURS, strict=True)):
+        row = sizes[sizes["cohort"] == name].iloc[0]
+        if row["labelled"]:
+            figure.add_scatter(
+                x=[row["default_rate"]],
+                y=[at],
+                error_x=_error(row["default_rate"], row["lo"], row["hi"], colour),
+                mode="markers",
+                marker={"size": 13, "color": colour, "symbol": SYMBOLS[at]},
+                name="Observed default rate",
+                customdata=[[row["lo"], row["hi"], row["bad"], row["labelled"]]],
+                hovertemplate="%{x:.1%} (%{customdata[0]:.1%} – %{customdata[1]:.1%})<br>"
+                "%{customdata[2]:,} of %{customdata[3]:,} labelled<extra></extra>",
+                showlegend=at == 0,
+            )
+        if row["samples"]:
+            figure.add_scatter(
+                x=[row["mean_pd"]],
+                y=[at],
+                mode="markers",
+                marker={
+                    "size": 16,
+                    "color": style.GREY,
+                    "symbol": "line-ns-open",
+                    "line": {"width": 3},
+                },
+                name="Mean PD",
+                hovertemplate="Mean PD %{x:.1%}<extra></extra>",
+                showlegend=at == 0,
+            )
+    top = max(float(sizes[["hi", "mean_pd"]].max(axis=None)), 0.01)
+    figure.update_yaxes(
+        range=[1.6, -0.6], tickvals=[0, 1], ticktext=[style.name(n) for n in names], ticks=""
+    )
+    figure.update_xaxes(
+        title="Share that defaulted", tickformat=".1~%", range=[-0.03 * top, 1.06 * top]
+    )
+    return style.finish(figure, height=300, legend=True)
+
+
+def over_representation(frame: pd.DataFrame, names: tuple[str, str], most: int = 10) -> go.Figure:
+    """Merchants by how many times as often A pays there as B, on a log axis, with intervals.
+
+    Args:
+        frame: `CohortComparison.merchants`.
+        most: merchants drawn from each end.
+    """
+    if frame.empty:
+        return style.nothing("No merchant to compare.")
+    ordered = frame.sort_values("ratio", ascending=False, kind="stable")
+    rows = (
+        ordered if len(ordered) <= 2 * most else pd.concat([ordered.head(most), ordered.tail(most)])
+    ).reset_index(drop=True)
+    figure = go.Figure()
+    for title, mask, opacity in (
+        ("Differs (false discovery under 5%)", rows["significant"].astype(bool), 1.0),
+        ("May be chance", ~rows["significant"].astype(bool), 0.45),
+    ):
+        part = rows[mask]
+        if part.empty:
+            continue
+        colours = [COLOURS[0] if r > 1 else COLOURS[1] for r in part["ratio"]]
+        figure.add_scatter(
+            x=part["ratio"],
+            y=part.index,
+            mode="markers",
+            marker={
+                "size": 10,
+                "color": colours if opacity == 1.0 else style.GREY,
+                "symbol": "circle" if opacity == 1.0 else "circle-open",
+            },
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": part["hi"] - part["ratio"],
+                "arrayminus": part["ratio"] - part["lo"],
+                "color": style.FAINT,
+                "thickness": 1.6,
+                "width": 3,
+            },
+            name=title,
+            customdata=[
+                [style.hover_text(m), f"{a:.1%}", f"{b:.1%}", f"{lo:.2f}", f"{hi:.2f}"]
+                for m, a, b, lo, hi in zip(
+                    part["merchant"], part["share_a"], part["share_b"], part["lo"], part["hi"],
+                    strict=True,
+                )
+            ],
+            hovertemplate="<b>%{customdata[0]}</b><br>%{x:.2f} times as often "
+            "(%{customdata[3]} – %{customdata[4]})<br>"
+            f"{style.name(names[0])}: %{{customdata[1]}}, "
+            f"{style.name(names[1])}: %{{customdata[2]}}<extra></extra>",
+        )  # fmt: skip
+    figure.add_vline(1, line={"color": style.FAINT, "width": 1.5})
+    _merchant_rows(figure, rows["merchant"].tolist())
+    reach = float(np.log10(np.nanmax([rows["hi"].max(), 1 / max(rows["lo"].min(), 1e-3), 2.0])))
+    reach = min(reach * 1.05, 3.0)
+    ticks = [v for v in (0.01, 0.1, 0.25, 0.5, 1, 2, 4, 10, 100) if abs(np.log10(v)) <= reach]
+    figure.update_xaxes(
+        type="log",
+        range=[-reach, reach],
+        tickvals=ticks,
+        ticktext=[f"{v:g}×" for v in ticks],
+        title=f"← more in {style.name(names[1], 18)}   ·   more in {style.name(names[0], 18)} →",
+    )
+    return style.finish(figure, height=110 + 24 * max(len(rows), 5), legend=True)
+
+
+def spend(frame: pd.DataFrame, names: tuple[str, str], currency: str) -> go.Figure:
+    """Mean money out per sample and month.
+
+    Args:
+        frame: `CohortComparison.spend`.
+    """
+    if frame.empty:
+        return style.nothing("No payment in either cohort.")
+    figure = go.Figure()
+    for name, colour, symbol in zip(names, COLOURS, SYMBOLS, strict=True):
+        part = frame[frame["cohort"] == name].sort_values("month")
+        figure.add_scatter(
+            x=part["month"],
+            y=part["spend"],
+            mode="lines+markers",
+            line={"color": colour, "width": 2.5},
+            marker={"size": 6, "symbol": symbol},
+            name=style.name(name),
+            customdata=part[["payments"]].to_numpy(),
+            hovertemplate=f"%{{x|%Y-%m}}: %{{y:,.2f}} {currency}<br>%{{customdata[0]:.1f}} payments"
+            "<extra></extra>",
+        )
+    figure.update_yaxes(title=f"{currency} a month and user", tickformat=",.0f", rangemode="tozero")
+    figure.update_xaxes(type="date", tickformat="%Y-%m")
+    return style.finish(figure, height=300, legend=True)
+
+
+def attributions(frame: pd.DataFrame, names: tuple[str, str], most: int = 15) -> go.Figure:
+    """Mean attribution by merchant in both cohorts, with intervals, largest difference first.
+
+    Args:
+        frame: `CohortComparison.attributions`.
+    """
+    if frame.empty:
+        return style.nothing("No attribution to compare.")
+    rows = frame.head(most).reset_index(drop=True)
+    figure = go.Figure()
+    for side, name, colour, symbol, shift in (
+        ("a", names[0], COLOURS[0], SYMBOLS[0], -0.14),
+        ("b", names[1], COLOURS[1], SYMBOLS[1], 0.14),
+    ):
+        mean, lo, hi = rows[f"mean_{side}"], rows[f"lo_{side}"], rows[f"hi_{side}"]
+        figure.add_scatter(
+            x=mean,
+            y=rows.index + shift,
+            mode="markers",
+            marker={"size": 9, "color": colour, "symbol": symbol},
+            error_x={
+                "type": "data", "symmetric": False, "array": hi - mean, "arrayminus": mean - lo,
+                "color": colour, "thickness": 1.4, "width": 2,
+            },
+            name=style.name(name),
+            customdata=[
+                [style.hover_text(m), f"{a:+.3f}", f"{b:+.3f}", f"{n:,}"]
+                for m, a, b, n in zip(
+                    rows["merchant"], lo, hi, rows[f"samples_{side}"], strict=True
+                )
+            ],
+            hovertemplate="<b>%{customdata[0]}</b><br>%{x:+.3f} logit "
+            "(%{customdata[1]} – %{customdata[2]})<br>%{customdata[3]} samples paid there"
+            "<extra></extra>",
+        )  # fmt: skip
+    figure.add_vline(0, line={"color": style.FAINT, "width": 1.5})
+    _merchant_rows(figure, rows["merchant"].tolist())
+    figure.update_xaxes(
+        title="← lowers the score   ·   mean attribution (logit)   ·   raises it →",
+        tickformat="+.2~f",
+    )
+    return style.finish(figure, height=110 + 27 * max(len(rows), 5), legend=True)
+
+
+def _merchant_rows(figure: go.Figure, merchants: list[str]) -> None:
+    figure.update_yaxes(
+        range=[len(merchants) - 0.4, -0.6],
+        tickvals=list(range(len(merchants))),
+        ticktext=[style.name(m) for m in merchants],
+        ticks="",
+    )
+
+
+def _error(value: float, lo: float, hi: float, colour: str) -> dict[str, object]:
+    return {
+        "type": "data", "symmetric": False, "array": [hi - value], "arrayminus": [value - lo],
+        "color": colour, "thickness": 2, "width": 6,
+    }  # fmt: skip
+
+
+def _fade(colour: str) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.12)"

@@ -1,0 +1,194 @@
+"""Relation weights between merchants: as a heat map that can be clicked, and as a graph."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import plotly.graph_objects as go
+
+from dashboard.charts import style
+
+Floats = npt.NDArray[np.float64]
+#: Merchants drawn: more squares than this can be neither read nor hit.
+MOST = 14
+
+
+def pick(merchants: pd.DataFrame, *, most: int = MOST, always: str | None = None) -> list[int]:
+    """Segments worth drawing: by attention and size of attribution, the selected one included.
+
+    Args:
+        merchants: `Explanation.merchants_frame()`.
+    """
+    effect = merchants["attribution"].abs()
+    score = merchants["weight"] / max(merchants["weight"].max(), 1e-12) + effect / max(
+        effect.max(), 1e-12
+    )
+    order = score.sort_values(ascending=False, kind="stable").index[:most]
+    chosen = [int(s) for s in merchants.loc[order, "segment"]]
+    for segment in merchants.loc[merchants["merchant"] == always, "segment"]:
+        if int(segment) not in chosen:
+            chosen[-1] = int(segment)
+    return chosen
+
+
+def heat_map(weights: Floats, names: list[str], selected: str | None = None) -> go.Figure:
+    """Row = the merchant that looks, column = the merchant looked at.
+
+    Heat maps do not report clicks, so every cell carries an invisible square that does: it picks
+    the merchant of its row.
+
+    Args:
+        weights: (K, K) relation weights.
+        names: (K,) raw merchant names.
+        selected: merchant whose row and column are framed.
+    """
+    count = len(names)
+    ticks = [style.name(n, 18) for n in names]
+    grid = np.indices((count, count)).reshape(2, -1)
+    figure = go.Figure()
+    figure.add_heatmap(
+        z=weights,
+        colorscale="Cividis",
+        xgap=1,
+        ygap=1,
+        hoverinfo="skip",
+        colorbar={"tickformat": ".0%", "thickness": 10, "outlinewidth": 0, "title": {"text": ""}},
+    )
+    figure.add_scatter(
+        x=grid[1],
+        y=grid[0],
+        mode="markers",
+        marker={"symbol": "square", "size": 20, "color": "rgba(0,0,0,0)", "opacity": 0.01},
+        selected={"marker": {"opacity": 0.01}},
+        unselected={"marker": {"opacity": 0.01}},
+        customdata=[
+            [
+                names[r],
+                style.hover_text(names[r]),
+                style.hover_text(names[c]),
+                f"{weights[r, c]:.1%}",
+            ]
+            for r, c in grid.T
+        ],
+        hovertemplate="<b>%{customdata[1]}</b> looks at<br><b>%{customdata[2]}</b>: "
+        "%{customdata[3]}<extra></extra>",
+        showlegend=False,
+    )
+    if selected in names:
+        at = names.index(selected)
+        frame = {"line": {"color": style.VERMILLION, "width": 2}, "fillcolor": "rgba(0,0,0,0)"}
+        figure.add_shape(type="rect", x0=-0.5, x1=count - 0.5, y0=at - 0.5, y1=at + 0.5, **frame)
+        figure.add_shape(type="rect", x0=at - 0.5, x1=at + 0.5, y0=-0.5, y1=count - 0.5, **frame)
+    places = list(range(count))
+    figure.update_yaxes(
+        range=[count - 0.5, -0.5], tickvals=places, ticktext=ticks, showgrid=False, ticks=""
+    )
+    figure.update_xaxes(
+        range=[-0.5, count - 0.5], tickvals=places, ticktext=ticks, tickangle=-50, showgrid=False,
+        ticks="",
+    )  # fmt: skip
+    return style.finish(figure, height=_height(count))
+
+
+def _height(count: int) -> int:
+    return 190 + 22 * max(count, 4)
+
+
+def graph(
+    weights: Floats, merchants: pd.DataFrame, selected: str | None = None, edges: int = 24
+) -> go.Figure:
+    """The strongest relations as lines between merchants on a circle.
+
+    Nodes are sized by money moved and coloured by what they do to the score; a line's width is the
+    stronger of its two directions.
+
+    Args:
+        weights: (K, K) relation weights.
+        merchants: (K) rows of `Explanation.merchants_frame()`, in the order of `weights`.
+        edges: lines drawn, strongest first.
+    """
+    count = len(merchants)
+    names = merchants["merchant"].tolist()
+    angle = np.pi / 2 - 2 * np.pi * np.arange(count) / max(count, 1)
+    x, y = np.cos(angle), np.sin(angle)
+    figure = go.Figure()
+    for a, b, strength in strongest(weights, edges, _place(names, selected)):
+        near = selected is None or selected in (names[a], names[b])
+        figure.add_scatter(
+            x=[x[a], x[b]],
+            y=[y[a], y[b]],
+            mode="lines",
+            line={"width": 0.8 + 6 * strength, "color": style.GREY},
+            opacity=(0.25 + 0.6 * strength) if near else 0.08,
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    moved = np.sqrt((merchants["money_in"] + merchants["money_out"]).to_numpy(dtype=float))
+    size = 12 + 20 * (moved / moved.max() if count and moved.max() > 0 else np.zeros(count))
+    figure.add_scatter(
+        x=x,
+        y=y,
+        mode="markers",
+        marker={
+            "size": size,
+            "color": style.signed_colours(merchants["attribution"]),
+            "opacity": [
+                1.0 if selected is None or linked(weights, names, n, selected) else 0.3
+                for n in names
+            ],
+            "line": {"width": [3 if n == selected else 0 for n in names], "color": style.GREY},
+        },
+        unselected={"marker": {"opacity": 0.3}},
+        customdata=[
+            [n, style.hover_text(n), f"{v:+.3f}", f"{w:.1%}"]
+            for n, v, w in zip(names, merchants["attribution"], merchants["weight"], strict=True)
+        ],
+        hovertemplate="<b>%{customdata[1]}</b><br>attribution %{customdata[2]} logit<br>"
+        "attention %{customdata[3]}<extra></extra>",
+        showlegend=False,
+    )
+    for at, label in enumerate(names):
+        side = "left" if x[at] > 0.15 else "right" if x[at] < -0.15 else "center"
+        figure.add_annotation(
+            x=x[at] * 1.13, y=y[at] * 1.13, text=style.name(label, 18), showarrow=False,
+            xanchor=side, font={"size": 12},
+            yanchor="middle" if side != "center" else ("bottom" if y[at] > 0 else "top"),
+        )  # fmt: skip
+    figure.update_xaxes(range=[-2.15, 2.15], visible=False)
+    figure.update_yaxes(range=[-1.32, 1.32], visible=False)
+    return style.finish(figure, height=_height(count))
+
+
+def _place(names: list[str], selected: str | None) -> int | None:
+    return names.index(selected) if selected in names else None
+
+
+def strongest(
+    weights: Floats, edges: int, selected: int | None = None
+) -> list[tuple[int, int, float]]:
+    """(a, b, strength 0-1 of the strongest) of the strongest pairs, weakest first.
+
+    The five strongest pairs of `selected` are always among them.
+    """
+    both = np.maximum(weights, weights.T)
+    a, b = np.triu_indices(len(weights), 1)
+    if not len(a):
+        return []
+    values = both[a, b]
+    order = np.argsort(-values, kind="stable")
+    own = order[(a[order] == selected) | (b[order] == selected)][:5]
+    kept = np.unique(np.concatenate([order[:edges], own]))
+    order = kept[np.argsort(values[kept], kind="stable")]
+    top = float(values.max()) or 1.0
+    return [(int(a[i]), int(b[i]), float(values[i]) / top) for i in order]
+
+
+def linked(weights: Floats, names: list[str], name: str, selected: str | None) -> bool:
+    """Whether `name` is the selected merchant, or among the five that go with it most."""
+    if selected not in names:
+        return True
+    both = np.maximum(weights, weights.T)[names.index(selected)].copy()
+    both[names.index(selected)] = 0
+    best = {names[i] for i in np.argsort(-both)[:5]}
+    return name == selected or name in best

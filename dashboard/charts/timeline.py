@@ -1,0 +1,213 @@
+"""The merchant-folded timeline: payments first, the explanation on the same lanes.
+
+Three panels share their rows: every payment over time, what the merchant does to the score, and how
+much the model looked at it. A row is read from left to right; nothing has to be matched by eye.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from dashboard.charts import style
+from dashboard.charts.lanes import Lanes
+
+#: Above this many payments the dots are drawn by the graphics card: SVG takes seconds.
+GL_FROM = 2_500
+ROW = 25
+ATTRIBUTION_TITLE = "Pushes the score up / down<br>(attribution, logit)"
+ATTENTION_TITLE = "Where the model looked<br>(attention, not a cause)"
+
+
+def timeline(
+    lanes: Lanes,
+    *,
+    currency: str,
+    start: pd.Timestamp | None = None,
+    end: pd.Timestamp | None = None,
+    selected: str | None = None,
+) -> go.Figure:
+    """Lanes of payments with attribution and attention bars beside them.
+
+    Args:
+        lanes: from `arrange`.
+        currency: for hover.
+        start: left edge of time (the window's start); the first payment when None.
+        end: right edge (the cutoff).
+        selected: merchant whose lane stands out; the others step back.
+    """
+    rows = lanes.merchants
+    figure = make_subplots(
+        rows=1,
+        cols=3,
+        shared_yaxes=True,
+        column_widths=[0.64, 0.2, 0.16],
+        horizontal_spacing=0.018,
+        subplot_titles=("Payments, one lane a merchant", ATTRIBUTION_TITLE, ATTENTION_TITLE),
+    )
+    _payments(figure, lanes, currency, selected)
+    _bars(figure, rows, selected)
+    for column in (2, 3):
+        figure.add_vline(0, line={"color": style.FAINT, "width": 1}, row=1, col=column)
+    if selected is not None:
+        for at in rows.index[rows["merchant"] == selected]:
+            figure.add_hrect(at - 0.5, at + 0.5, fillcolor=style.BAND, line_width=0, layer="below")
+    figure.update_yaxes(
+        range=[len(rows) - 0.4, -0.6],
+        tickmode="array",
+        tickvals=list(range(len(rows))),
+        ticktext=[style.name(title) for title in rows["title"]],
+        showgrid=True,
+        ticks="",
+    )
+    left, right = _span(lanes.payments, start, end)
+    figure.update_xaxes(
+        range=[left, right], type="date", nticks=8, row=1, col=1,
+        tickformatstops=[
+            {"dtickrange": [None, "M1"], "value": "%Y-%m-%d"},
+            {"dtickrange": ["M1", None], "value": "%Y-%m"},
+        ],
+    )  # fmt: skip
+    figure.update_xaxes(_effect_axis(rows["attribution"]), row=1, col=2)
+    figure.update_xaxes(tickformat=".0%", rangemode="tozero", nticks=4, row=1, col=3)
+    style.finish(figure, height=len(rows) * ROW + 110, top=46)
+    figure.update_layout(
+        showlegend=True,
+        legend={"orientation": "h", "x": 0, "y": -0.0, "yref": "container", "yanchor": "bottom"},
+        margin={"b": 58},
+    )
+    figure.update_annotations(font={"size": 12.5})
+    return figure
+
+
+def dot_size(amounts: np.ndarray) -> np.ndarray:
+    """Diameter in pixels: area grows with the amount, from a visible dot to most of a lane."""
+    size = np.sqrt(np.abs(amounts))
+    reference = float(np.quantile(size, 0.98)) if len(size) else 0.0
+    if reference <= 0:
+        return np.full(len(size), 7.0)
+    return 4.5 + 14.5 * np.clip(size / reference, 0, 1)
+
+
+def _payments(figure: go.Figure, lanes: Lanes, currency: str, selected: str | None) -> None:
+    payments = lanes.payments
+    sizes = pd.Series(dot_size(payments["amount"].to_numpy()), index=payments.index)
+    kind = go.Scattergl if len(payments) > GL_FROM else go.Scatter
+    for title, colour, mask, symbol in (
+        ("Money in", style.MONEY_IN, payments["amount"] > 0, "diamond"),
+        ("Money out", style.MONEY_OUT, payments["amount"] <= 0, "circle"),
+    ):
+        part = payments[mask]
+        chosen = None
+        if selected is not None:
+            chosen = np.flatnonzero(part["merchant"].to_numpy() == selected).tolist()
+        figure.add_trace(
+            kind(
+                x=part["timestamp"].to_numpy(),
+                y=part["lane"].to_numpy(),
+                mode="markers",
+                name=title,
+                marker={
+                    "size": sizes[mask].round(1).to_numpy(),
+                    "color": colour,
+                    "symbol": symbol,
+                    "opacity": 0.72,
+                    "line": {"width": 0},
+                },
+                selectedpoints=chosen,
+                selected={"marker": {"opacity": 0.9}},
+                unselected={"marker": {"opacity": 0.72 if selected is None else 0.15}},
+                customdata=_hover_rows(part),
+                hovertemplate="<b>%{customdata[1]}</b><br>%{customdata[2]}<br>%{customdata[3]} "
+                f"{currency} · %{{x|%Y-%m-%d %H:%M}}<br>attribution %{{customdata[4]}}"
+                "<extra></extra>",
+            ),
+            row=1,
+            col=1,
+        )
+
+
+def _hover_rows(part: pd.DataFrame) -> list[list[str]]:
+    """customdata of the dots: the raw merchant to pick by, then what hover shows."""
+    shown = {m: style.hover_text(m) for m in part["merchant"].unique()}
+    return [
+        [
+            merchant,
+            shown[merchant],
+            style.hover_text(description),
+            f"{amount:+,.2f}",
+            f"{value:+.3f}",
+        ]
+        for merchant, description, amount, value in zip(
+            part["merchant"], part["description"], part["amount"], part["attribution"], strict=True
+        )
+    ]
+
+
+def _bars(figure: go.Figure, rows: pd.DataFrame, selected: str | None) -> None:
+    opacity = [
+        1.0 if selected is None or merchant == selected else 0.3 for merchant in rows["merchant"]
+    ]
+    titles = [style.hover_text(title) for title in rows["title"]]
+    custom = [[m, t] for m, t in zip(rows["merchant"], titles, strict=True)]
+    figure.add_trace(
+        go.Bar(
+            x=rows["attribution"],
+            y=list(range(len(rows))),
+            orientation="h",
+            marker={
+                "color": style.signed_colours(rows["attribution"]),
+                "opacity": opacity,
+                "line": {"width": 0},
+            },
+            unselected={"marker": {"opacity": 0.3}},
+            customdata=custom,
+            hovertemplate="<b>%{customdata[1]}</b><br>attribution %{x:+.3f} logit<extra></extra>",
+            showlegend=False,
+        ),
+        row=1,
+        col=2,
+    )
+    figure.add_trace(
+        go.Bar(
+            x=rows["weight"],
+            y=list(range(len(rows))),
+            orientation="h",
+            marker={"color": style.GREY, "opacity": opacity, "line": {"width": 0}},
+            unselected={"marker": {"opacity": 0.3}},
+            customdata=custom,
+            hovertemplate="<b>%{customdata[1]}</b><br>%{x:.1%} of the attention<extra></extra>",
+            showlegend=False,
+        ),
+        row=1,
+        col=3,
+    )
+
+
+def _effect_axis(values: pd.Series) -> dict[str, object]:
+    """A symmetric axis, so that the length of a bar reads the same to both sides."""
+    reach = float(values.abs().max()) * 1.08 if len(values) else 0.0
+    reach = reach if reach > 0 else 1.0
+    size = 10.0 ** np.floor(np.log10(reach))
+    step = next(s * size for s in (5, 2, 1, 0.5) if s * size <= reach)
+    digits = max(0, int(-np.floor(np.log10(step))))
+    ticks = (f"−{step:.{digits}f}", "0", f"+{step:.{digits}f}")
+    return {"range": [-reach, reach], "tickvals": [-step, 0, step], "ticktext": ticks}
+
+
+def _span(
+    payments: pd.DataFrame, start: pd.Timestamp | None, end: pd.Timestamp | None
+) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """The window, or the payments where no start is known, with a little air."""
+    times = pd.to_datetime(payments["timestamp"])
+    left = _naive(start) if start is not None else times.min()
+    right = _naive(end) if end is not None else times.max()
+    air = (right - left) * 0.015 + pd.Timedelta(hours=12)
+    return left - air, right + air
+
+
+def _naive(value: pd.Timestamp) -> pd.Timestamp:
+    stamp = pd.Timestamp(value)
+    return stamp.tz_convert(None) if stamp.tzinfo is not None else stamp

@@ -1,0 +1,174 @@
+"""The filter widgets: one set of controls that becomes one `SampleFilter`.
+
+Every widget is bound to the address under its prefix (`q_` the queue, `a_` and `b_` the cohorts),
+so that a link brings the same samples back.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import streamlit as st
+
+from dashboard.components.text import escape
+from lbsf_core.workspace import BANDS, SampleFilter, Summary
+
+LABELS = {"Good": "good", "Bad": "bad", "No label yet": "unknown"}
+PARTS = {"Training": "train", "Validation": "validation", "Test": "test"}
+BIND = "query-params"
+
+
+def queue_filters(summary: Summary) -> SampleFilter:
+    """The portfolio's filters: one row, with the rarer ones in a popover."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        user = st.text_input(
+            "User", key="q_user", bind=BIND, type="search", placeholder="part of the id", width=170
+        )
+        merchant = st.text_input(
+            "Paid at merchant",
+            key="q_merchant",
+            bind=BIND,
+            type="search",
+            placeholder="part of the name",
+            width=190,
+        )
+        bands = _bands("q_", None)
+        labels = _labels("q_", None)
+        with st.popover("More filters", icon=":material/tune:"):
+            rest = _rare("q_", summary)
+    return SampleFilter(
+        user=user or "", merchant=merchant or "", bands=bands, labels=labels, **rest
+    )
+
+
+def cohort_filters(
+    prefix: str, summary: Summary, *, bands: tuple[str, ...] = (), labels: tuple[str, ...] = ()
+) -> SampleFilter:
+    """The filters of one cohort, stacked.
+
+    Args:
+        prefix: "a_" or "b_".
+        bands: chosen at first.
+        labels: chosen at first.
+    """
+    left, right = st.columns([3, 2])
+    with left:
+        chosen_bands = _bands(prefix, bands)
+    with right:
+        chosen_labels = _labels(prefix, labels)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        merchant = st.text_input(
+            "Paid at merchant",
+            key=f"{prefix}merchant",
+            bind=BIND,
+            type="search",
+            placeholder="part of the name",
+            width=230,
+        )
+        with st.popover("More filters", icon=":material/tune:"):
+            rest = _rare(prefix, summary)
+    return SampleFilter(merchant=merchant or "", bands=chosen_bands, labels=chosen_labels, **rest)
+
+
+def is_open(where: SampleFilter) -> bool:
+    """Whether the filter lets everything through."""
+    return where == SampleFilter()
+
+
+def in_words(where: SampleFilter) -> str:
+    """The filter as a short sentence for a caption; data text in it is escaped for markdown."""
+    parts = []
+    if where.bands:
+        parts.append("band " + " or ".join(where.bands))
+    if where.labels:
+        words = {value: word.lower() for word, value in LABELS.items()}
+        parts.append("label " + " or ".join(words[label] for label in where.labels))
+    if where.merchant:
+        parts.append(f"paid at “{escape(where.merchant, 'markdown', width=30)}”")
+    if where.user:
+        parts.append(f"id contains “{escape(where.user, 'markdown', width=30)}”")
+    if (where.pd_min, where.pd_max) != (0.0, 1.0):
+        parts.append(f"PD {where.pd_min:.0%} to {where.pd_max:.0%}")
+    if where.payments_min is not None or where.payments_max is not None:
+        upper = f" to {where.payments_max:,}" if where.payments_max is not None else " or more"
+        parts.append(f"{where.payments_min or 0:,}{upper} payments")
+    if where.parts:
+        parts.append("part " + " or ".join(where.parts))
+    if where.cutoff_from or where.cutoff_to:
+        parts.append(f"cutoff {where.cutoff_from or 'any'} to {where.cutoff_to or 'any'}")
+    return " · ".join(parts) or "all samples"
+
+
+def _bands(prefix: str, default: tuple[str, ...] | None) -> tuple[str, ...]:
+    return tuple(
+        st.multiselect(
+            "Score band",
+            BANDS,
+            default=list(default) if default else None,
+            key=f"{prefix}band",
+            bind=BIND,
+            placeholder="all bands",
+            width=230 if prefix == "q_" else "stretch",
+            help="Bands are shares of this workspace's own samples: the riskiest twentieth is "
+            "“very high”, the safest fifth “very low”.",
+        )
+    )
+
+
+def _labels(prefix: str, default: tuple[str, ...] | None) -> tuple[str, ...]:
+    words = {value: word for word, value in LABELS.items()}
+    chosen = st.multiselect(
+        "Label",
+        list(LABELS),
+        default=[words[value] for value in default] if default else None,
+        key=f"{prefix}label",
+        bind=BIND,
+        placeholder="all labels",
+        width=200 if prefix == "q_" else "stretch",
+        help="What happened after the cutoff, where it is known.",
+    )
+    return tuple(LABELS[word] for word in chosen)
+
+
+def _rare(prefix: str, summary: Summary) -> dict[str, object]:
+    """PD, activity, dates and part of training."""
+    low, high = st.slider(
+        "PD between (percent)", 0, 100, (0, 100), key=f"{prefix}pd", bind=BIND, format="%d%%"
+    )
+    fewest = st.number_input(
+        "Payments, at least", 0, None, None, step=10, key=f"{prefix}min", bind=BIND
+    )
+    greatest = st.number_input(
+        "Payments, at most", 0, None, None, step=10, key=f"{prefix}max", bind=BIND
+    )
+    first, last = _span(summary)
+    since = st.date_input(
+        "Cutoff from", None, first, last, key=f"{prefix}from", bind=BIND, format="YYYY-MM-DD"
+    )
+    until = st.date_input(
+        "Cutoff to", None, first, last, key=f"{prefix}to", bind=BIND, format="YYYY-MM-DD"
+    )
+    parts = st.multiselect(
+        "Part of training",
+        list(PARTS),
+        key=f"{prefix}part",
+        bind=BIND,
+        placeholder="all parts",
+        help="Whether the model learnt from the user (training), was stopped by it (validation) or "
+        "never saw it (test).",
+    )
+    return {
+        "pd_min": low / 100,
+        "pd_max": high / 100,
+        "payments_min": int(fewest) if fewest else None,
+        "payments_max": int(greatest) if greatest is not None else None,
+        "cutoff_from": since,
+        "cutoff_to": until,
+        "parts": tuple(PARTS[word] for word in parts),
+    }
+
+
+def _span(summary: Summary) -> tuple[date, date]:
+    first = summary.first_cutoff.date() if summary.first_cutoff else date(1970, 1, 1)
+    last = summary.last_cutoff.date() if summary.last_cutoff else date(2100, 1, 1)
+    return first - timedelta(days=1), last + timedelta(days=1)

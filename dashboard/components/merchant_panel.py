@@ -1,0 +1,113 @@
+"""The selected merchant in figures, and the table of payments that follows the selection."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.components import formats
+from dashboard.components.text import escape, to_csv, visible_frame
+from lbsf_core.workspace import Explanation
+
+TABLE_SORTS = ("Largest effect", "Latest first", "Largest amount")
+#: Rows sent to the browser; the CSV holds all.
+MOST_ROWS = 2_000
+
+
+def summary(row: pd.Series, explanation: Explanation, currency: str) -> None:
+    """What one merchant did, was paid, and goes with."""
+    with st.container(border=True, key="selected_merchant"):
+        st.markdown(f"**Selected: {escape(row['merchant'], 'markdown', width=80)}**")
+        st.caption(
+            formats.listing(
+                [
+                    formats.plural(int(row["payments"]), "payment"),
+                    f"out {escape(formats.money(row['money_out'], currency), 'markdown')}",
+                    f"in {escape(formats.money(row['money_in'], currency), 'markdown')}",
+                    f"{formats.day(row['first'])} to {formats.day(row['last'])}",
+                    f"attribution **{formats.effect(row['attribution'])}** logit",
+                    f"attention {formats.percent(row['weight'])}",
+                    _goes_with(int(row["segment"]), explanation),
+                ]
+            )
+        )
+
+
+def _goes_with(segment: int, explanation: Explanation) -> str:
+    """The merchants that this one looks at most."""
+    weights = explanation.relations[segment].copy()
+    weights[segment] = 0
+    best = [int(i) for i in weights.argsort()[::-1][:3] if weights[i] > 0]
+    if not best:
+        return ""
+    named = [
+        f"{escape(explanation.merchants[i], 'markdown', width=30)} {formats.percent(weights[i], 0)}"
+        for i in best
+    ]
+    return "looks at " + ", ".join(named)
+
+
+def payments_table(
+    payments: pd.DataFrame, fields: tuple[str, ...], extras: list[str], currency: str, sort: str
+) -> None:
+    """Payments with their attribution, whole and per field.
+
+    Args:
+        payments: rows of `Explanation.payments_frame()`.
+        fields: names of the fields, for the columns `field:<name>`.
+        extras: names of the extra fields' columns.
+        sort: one of `TABLE_SORTS`.
+    """
+    rows = _sorted(payments, sort)
+    kind = st.column_config
+    effects = {
+        f"field:{name}": kind.NumberColumn(
+            f"Effect: {escape(name)}", format=formats.TABLE_EFFECT, width=104,
+            help="This field's share of the payment's attribution (logit).",
+        )
+        for name in fields
+    }  # fmt: skip
+    order = ["timestamp", "merchant", "description", "amount", *extras, "attribution", *effects]
+    st.dataframe(
+        visible_frame(rows.head(MOST_ROWS)),
+        hide_index=True,
+        height="content" if len(rows) <= 12 else 458,
+        alt="Payments with their attribution, whole and per field",
+        key="payments_table",
+        column_order=[*order, "weight"],
+        column_config={
+            "timestamp": kind.DatetimeColumn("Time (UTC)", format=formats.TABLE_TIME, width=126),
+            "merchant": kind.TextColumn("Merchant", width=130),
+            "description": kind.TextColumn("Description", width=165),
+            **{name: kind.Column(escape(name).capitalize(), width=80) for name in extras},
+            "amount": kind.NumberColumn(
+                f"Amount ({currency})", format=formats.TABLE_MONEY, width=98
+            ),
+            "attribution": kind.NumberColumn(
+                "Attribution", format=formats.TABLE_EFFECT, width=82,
+                help="What the payment adds to the logit: its fields add up to it.",
+            ),
+            **effects,
+            "weight": kind.NumberColumn(
+                "Attention", format="%.3f", width=76,
+                help="Where the model looked inside the merchant; adds up to 1 per merchant. Not a "
+                "cause.",
+            ),
+        },
+    )  # fmt: skip
+    if len(rows) > MOST_ROWS:
+        st.caption(f"The first {MOST_ROWS:,} of {len(rows):,} payments; the CSV holds all.")
+
+
+def csv(payments: pd.DataFrame) -> bytes:
+    """All payments with their attributions, as a formula-safe CSV."""
+    table = payments.drop(columns=["payment", "segment"], errors="ignore")
+    return to_csv(table.rename(columns=lambda c: str(c).replace("field:", "attribution_")))
+
+
+def _sorted(payments: pd.DataFrame, sort: str) -> pd.DataFrame:
+    if sort == "Latest first":
+        return payments.sort_values("timestamp", ascending=False, kind="stable")
+    if sort == "Largest amount":
+        return payments.loc[payments["amount"].abs().sort_values(ascending=False).index]
+    return payments.loc[payments["attribution"].abs().sort_values(ascending=False).index]

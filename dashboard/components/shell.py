@@ -1,0 +1,96 @@
+"""What every page has around its content: workspace picker, heading, honesty line, error net."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+from dashboard import state
+from dashboard.components import states
+from dashboard.components.text import escape
+from lbsf_core.workspace import LbsfError, Summary
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Turn an error that lbsf raises on purpose into a page that says what to do."""
+    try:
+        yield
+    except LbsfError as error:
+        states.problem(error)
+
+
+def choose_source() -> state.Source:
+    """The workspace in view; with several, a picker in the sidebar that the link remembers."""
+    found = state.sources()
+    names = list(found)
+    if len(names) == 1:
+        return found[names[0]]
+    with st.sidebar:
+        state.drop_stale("workspace", names)
+        name = st.selectbox(
+            "Workspace",
+            names,
+            key="workspace",
+            bind="query-params",
+            format_func=escape,
+            help="Each workspace holds the payments, the model and the scores of one portfolio.",
+        )
+        st.caption(f"{len(names)} workspaces in this folder.")
+    return found[name or names[0]]
+
+
+def heading(title: str, summary: Summary, more: Callable[[], None] | None = None) -> None:
+    """The page's title, with the honesty badges beside it on every page.
+
+    Args:
+        title: our own words, or data text already escaped for markdown.
+        summary: of the workspace in view.
+        more: draws further badges in the same row.
+    """
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.header(title, anchor=False, width="content")
+        st.badge(escape(summary.name, "markdown", width=40), color="gray", icon=":material/folder:")
+        if summary.simulated:
+            st.badge(
+                "Simulated payments",
+                color="orange",
+                icon=":material/science:",
+                help="A generator made these payments and defaults. Figures here show how the tool "
+                "works; they are no evidence of predictive power.",
+            )
+        if summary.proxy:
+            st.badge(
+                "Proxy label",
+                color="orange",
+                icon=":material/swap_horiz:",
+                help="“Bad” stands for a proxy, not for an observed default: "
+                f"{escape(summary.label, 'markdown')}.",
+            )
+        if more is not None:
+            more()
+
+
+def honesty(summary: Summary) -> None:
+    """Say in plain words, before any figure, what the figures can't show."""
+    if summary.simulated:
+        st.info(
+            "**Simulated.** A generator made these payments and defaults, causes included. The "
+            "figures show how the tool works; they are no evidence of predictive power.",
+            icon=":material/science:",
+        )
+    if summary.proxy:
+        st.info(
+            "**Proxy label.** No default was observed here: “bad” means "
+            f"{escape(summary.label, 'markdown')}. Read rates and metrics as those of the proxy.",
+            icon=":material/swap_horiz:",
+        )
+
+
+def section(title: str, note: str = "") -> None:
+    """A section's heading with one line that says how to read it. Both are our own words."""
+    st.subheader(title, anchor=False)
+    if note:
+        st.caption(note)

@@ -1,0 +1,88 @@
+"""The one way that data text (users, merchants, descriptions) reaches the screen or a file.
+
+Streamlit renders markdown in labels, captions, metrics and errors, and plotly reads a little HTML:
+a merchant called `![x](http://host/y)` would make the browser fetch that address. So every string
+that comes from data passes through `escape`, which knows the three places text can go to.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from typing import Literal
+
+import pandas as pd
+
+Place = Literal["plain", "markdown", "chart"]
+
+#: Joins two characters without a break and without being seen: splits what a parser would join.
+_JOINER = "\u2060"
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$&\"'/^=])")
+#: What Streamlit still reads after the backslashes are gone: links, shortcodes, arrows and dashes.
+_AUTOMATIC = re.compile(r"(?i)([:@]|www(?=\.)|[-<>=~](?=[-<>=~]))")
+#: First characters that make a spreadsheet run a cell.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def escape(text: object, place: Place = "plain", *, width: int | None = None) -> str:
+    """Data text as it may be shown at `place`, letter for letter.
+
+    Args:
+        text: anything; its `str` is shown.
+        place: "plain" (data frames, select options, code), "markdown" (all of Streamlit's labels
+            and texts) or "chart" (plotly names, ticks, annotations, hover text).
+        width: longest result in characters before escaping; the rest becomes an ellipsis.
+
+    Returns:
+        The text with invisible and direction-changing characters made visible (`‹U+200B›`).
+    """
+    shown = "".join(_visible(character) for character in str(text))
+    if width is not None and len(shown) > width:
+        shown = shown[: max(width - 1, 1)].rstrip() + "…"
+    if place == "chart":
+        return html.escape(shown, quote=False)
+    if place == "markdown":
+        parted = _AUTOMATIC.sub(rf"\1{_JOINER}", shown)
+        return _MARKDOWN.sub(r"\\\1", parted)
+    return shown
+
+
+def _visible(character: str) -> str:
+    """The character itself, or a marker that names it when nobody could see it."""
+    if character in "\n\r\t\u2028\u2029":
+        return " "
+    if character != " " and unicodedata.category(character) in {"Cf", "Cc", "Co", "Cs", "Zs"}:
+        return " " if character == "\u00a0" else f"‹U+{ord(character):04X}›"
+    return character
+
+
+def visible_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    """`frame` with every text cell made visible: what a data frame on a page may hold."""
+    return _map_text(frame, escape)
+
+
+def to_csv(frame: pd.DataFrame) -> bytes:
+    """UTF-8 CSV of `frame` that a spreadsheet opens without running any cell.
+
+    Text cells and headers that begin with `= + - @`, tab or a line break get a leading `'`; numbers
+    stay as they are. The raw text is kept otherwise, invisible characters included.
+    """
+    safe = _map_text(frame, _no_formula)
+    safe.columns = [_no_formula(str(name)) for name in safe.columns]
+    return safe.to_csv(index=False).encode("utf-8-sig")
+
+
+def _no_formula(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _map_text(frame: pd.DataFrame, change: object) -> pd.DataFrame:
+    changed = frame.copy()
+    for name in changed.columns:
+        column = changed[name]
+        if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
+            continue
+        values = [change(v) if isinstance(v, str) else v for v in column]  # type: ignore[operator]
+        changed[name] = pd.Series(values, index=column.index, dtype=object)
+    return changed

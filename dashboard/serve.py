@@ -1,0 +1,166 @@
+"""Start the dashboard's server and say when it answers: `lbsf dashboard DIR` and `lbsf demo`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from lbsf_core.workspace import LbsfError, find_workspaces
+
+FIRST_PORT = 8501
+#: Longest wait for the first healthy answer, in seconds.
+PATIENCE = 60.0
+
+
+def serve(
+    path: Path,
+    *,
+    port: int | None = None,
+    host: str = "127.0.0.1",
+    open_browser: bool = False,
+    ready: Callable[[str], None] | None = None,
+) -> int:
+    """Serve the workspace (or folder of workspaces) at `path` until Ctrl-C.
+
+    Args:
+        path: a workspace, or a folder that holds some.
+        port: the port to use; the first free one from 8501 on when None.
+        host: the address to listen on. Anything but the loopback address shows customers' payments
+            to the network: put authentication in front of it first.
+        open_browser: open the address in the default browser once it answers.
+        ready: called with the address once the server is healthy; prints it when None.
+
+    Returns:
+        0 after Ctrl-C or a termination signal, else the server's own exit status.
+
+    Raises:
+        WorkspaceError: `path` holds no workspace.
+        LbsfError: the port is taken, or the server did not become healthy.
+    """
+    find_workspaces(path)
+    chosen = _port(host, port)
+    address = f"http://{_name(host)}:{chosen}"
+    child = subprocess.Popen(
+        _command(host, chosen), env=_environment(path), stdout=subprocess.DEVNULL
+    )
+    previous = _on_terminate(child)
+    try:
+        _wait_until_healthy(child, address)
+        (ready or _announce)(address)
+        if open_browser:
+            webbrowser.open(address)
+        return child.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        _stop(child)
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def _command(host: str, port: int) -> list[str]:
+    script = Path(__file__).with_name("asgi.py")
+    options = [f"--server.port={port}", f"--server.address={host}"]
+    if host in {"127.0.0.1", "localhost", "::1"}:
+        # A page on another site must not reach this server under a name of its own.
+        options += [f"--server.allowedHosts={name}" for name in ("127.0.0.1", "localhost", "::1")]
+    return [sys.executable, "-m", "streamlit", "run", str(script), *options]
+
+
+def _environment(path: Path) -> dict[str, str]:
+    root = str(Path(__file__).resolve().parent.parent)
+    known = os.environ.get("PYTHONPATH")
+    return {
+        **os.environ,
+        "LBSF_WORKSPACE": str(path.resolve()),
+        "PYTHONPATH": os.pathsep.join([root, known] if known else [root]),
+    }
+
+
+def _port(host: str, port: int | None) -> int:
+    """`port` if it is free, or the first free one from `FIRST_PORT` on."""
+    if port is not None:
+        if not _free(host, port):
+            raise LbsfError(
+                f"Port {port} on {host} is taken: another dashboard may be running. "
+                "Stop it, pass another --port, or leave --port out to get a free one."
+            )
+        return port
+    for candidate in range(FIRST_PORT, FIRST_PORT + 100):
+        if _free(host, candidate):
+            return candidate
+    raise LbsfError(
+        f"No free port from {FIRST_PORT} to {FIRST_PORT + 99} on {host}. Pass one with --port."
+    )
+
+
+def _free(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # As the server will: a port that only waits out old connections counts as free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def _name(host: str) -> str:
+    """The host as a browser on this machine writes it."""
+    name = "127.0.0.1" if host in {"", "0.0.0.0"} else host  # noqa: S104 - a comparison
+    return f"[{name}]" if ":" in name else name
+
+
+def _wait_until_healthy(child: subprocess.Popen[bytes], address: str) -> None:
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        if child.poll() is not None:
+            raise LbsfError(
+                f"The dashboard stopped while starting (exit status {child.returncode}). "
+                "The lines above say why."
+            )
+        try:
+            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=2) as answer:  # noqa: S310 - our own address
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            pass
+        time.sleep(0.05)
+    raise LbsfError(f"The dashboard did not answer at {address} within {PATIENCE:.0f} s.")
+
+
+def _announce(address: str) -> None:
+    print(f"Dashboard: {address}  (Ctrl-C stops it)", flush=True)
+
+
+def _on_terminate(child: subprocess.Popen[bytes]) -> signal.Handlers | Callable | int | None:
+    """Pass a termination signal on to the server; only the main thread may ask for that."""
+    if threading.current_thread() is not threading.main_thread():
+        return None
+
+    def stop(_: int, __: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    return signal.signal(signal.SIGTERM, stop)
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()

@@ -1,0 +1,163 @@
+"""The only home of caches, of the selection and of what a link carries.
+
+A link restores a view because the widgets that define it are bound to the address (`bind=` with a
+key): `workspace`, `user`, `cutoff`, `merchant`, `lanes` and the filters. Other code changes the
+view only through the callbacks here, which run before the widgets are drawn.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from dashboard.components import formats
+from lbsf_core.workspace import (
+    Case,
+    Explanation,
+    SampleFilter,
+    Workspace,
+    WorkspaceError,
+    find_workspaces,
+)
+
+#: Environment variable that names the workspace, or a folder of workspaces.
+WORKSPACE_ENV = "LBSF_WORKSPACE"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One workspace on disk. `stamp` changes when it is made again, so caches never go stale."""
+
+    name: str
+    path: str
+    stamp: int
+
+
+def sources() -> dict[str, Source]:
+    """The workspaces that this dashboard serves, by name.
+
+    Raises:
+        WorkspaceError: the environment names no folder, or one without a workspace.
+    """
+    root = os.environ.get(WORKSPACE_ENV, "")
+    if not root:
+        raise WorkspaceError(
+            f"No workspace is named: {WORKSPACE_ENV} is empty. "
+            "Start the dashboard with `lbsf dashboard DIR` or `lbsf demo`."
+        )
+    return {
+        name: Source(name, str(path), _stamp(path))
+        for name, path in find_workspaces(Path(root)).items()
+    }
+
+
+def _stamp(path: Path) -> int:
+    manifest = path / "manifest.json"
+    return max((p.stat().st_mtime_ns for p in (path, manifest) if p.exists()), default=0)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def open_workspace(source: Source) -> Workspace:
+    """The workspace, opened and hash-checked once for all sessions."""
+    return Workspace.open(Path(source.path))
+
+
+@st.cache_data(show_spinner=False, max_entries=512)
+def ask(source: Source, question: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as asked
+    """The answer of one of the workspace's methods, e.g. `ask(source, "queue", where, limit=50)`.
+
+    Each hit is a copy, so a page may change what it gets.
+    """
+    return getattr(open_workspace(source), question)(*args, **kwargs)
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def explanation(source: Source, case: Case) -> Explanation:
+    """Why the case has its score. Shared between sessions and never changed by a page."""
+    return open_workspace(source).explanation(case)
+
+
+def warm_up() -> None:
+    """Pay every first-use cost once, before somebody waits for it: imports, queries, the model."""
+    import plotly.graph_objects  # noqa: F401 - imported for its cost
+
+    for source in sources().values():
+        ask(source, "summary")
+        where = SampleFilter()
+        ask(source, "queue", where, sort="pd", descending=True, limit=50, offset=0)
+        ask(source, "score_distribution", where)
+        ask(source, "thresholds", where)
+        first = ask(source, "queue", where, limit=1)
+        if len(first):
+            user = str(first["user_id"].iloc[0])
+            explanation(source, ask(source, "cases", user)[0])
+        break  # the others are opened when somebody picks them
+
+
+# ---- the view that a link carries ---------------------------------------------------------------
+
+
+def cutoff_label(value: datetime) -> str:
+    """A cutoff as the link and the cutoff box write it."""
+    return formats.instant(value)
+
+
+def show_case(user: str, cutoff: datetime | str | None = None) -> None:
+    """Point the user page at a case; for callbacks and right before `open_user_page`."""
+    if isinstance(cutoff, str):
+        cutoff = datetime.fromisoformat(cutoff)
+    st.session_state["user"] = user
+    st.session_state["cutoff"] = cutoff_label(cutoff) if cutoff is not None else None
+    st.session_state["merchant"] = None
+
+
+def open_user_page(user: str, cutoff: datetime | None) -> None:
+    """Go to the user page; the link then says which case it shows."""
+    show_case(user, cutoff)
+    params = {"user": user}
+    if cutoff is not None:
+        params["cutoff"] = cutoff_label(cutoff)
+    if workspace := st.query_params.get("workspace"):
+        params["workspace"] = workspace
+    st.switch_page("app_pages/user.py", query_params=params)
+
+
+def remember_queue(where: SampleFilter, sort: str) -> None:
+    """Keep the portfolio's queue, so that previous and next on the user page walk through it."""
+    st.session_state["queue"] = (where, sort)
+
+
+def queue_in_view() -> tuple[SampleFilter, str]:
+    """The queue that previous and next walk through."""
+    where, sort = st.session_state.get("queue", (SampleFilter(), "pd"))
+    return where, sort
+
+
+def pick_merchant(chart: str) -> None:
+    """A click in the chart with key `chart`: its point's `customdata` names the merchant.
+
+    An empty event is ignored: plotly sends one whenever the figure is drawn anew.
+    """
+    points = st.session_state[chart]["selection"]["points"]
+    for point in points:
+        data = point.get("customdata")
+        name = data[0] if isinstance(data, list | tuple) and data else data
+        if isinstance(name, str) and name:
+            st.session_state["merchant"] = name
+            return
+
+
+def clear_merchant() -> None:
+    """Back to all merchants."""
+    st.session_state["merchant"] = None
+
+
+def drop_stale(key: str, options: list[Any]) -> None:
+    """Forget a remembered choice that the present case does not offer."""
+    if st.session_state.get(key) not in (None, *options):
+        st.session_state[key] = None

@@ -1,0 +1,1 @@
+"""Tests of the library, the dashboard and the two together."""
