@@ -324,3 +324,12 @@ def test_null_labels_know_nothing_of_the_same_payments(labels, causes, tmp_path)
     assert empty.schema == pq.read_schema(tmp_path / "latent" / FILES[2])
     assert summary.causes == {}
     assert "knows nothing" in read_metadata(tmp_path / "null" / FILES[1]).label
+
+
+def test_sample_data_is_what_its_command_makes(tmp_path):
+    sample = Path(__file__).parents[2] / "sample_data" / "simulated"
+    simulate(tmp_path / "out", users=20, seed=7)
+    for file in FILES:
+        kept, made = pd.read_parquet(sample / file), pd.read_parquet(tmp_path / "out" / file)
+        kept = kept[kept.user_id <= "u000019"].reset_index(drop=True)
+        pd.testing.assert_frame_equal(kept, made)

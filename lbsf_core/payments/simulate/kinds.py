@@ -52,7 +52,7 @@ def _names(text: str) -> tuple[str, ...]:
 # fmt: off
 KINDS: tuple[Kind, ...] = (
     Kind("groceries", 17, 2.5, 24, 0.8, 1, FLAT, 9, refunds=0.004,
-         chains=_names("harrowmart, fennick foods, greenbasket, corner larder, budgens row, "
+         chains=_names("harrowmart, fennick foods, greenbasket, corner larder, budmoor row, "
                        "penny pantry, northmoor stores, olive and rye, farmhouse direct"),
          local=_names("stores, food and wine, bakery, butchers, greengrocer, mini market, deli")),
     Kind("eating out", 19, 2.6, 17, 0.6, 5, WEEKEND, 6,
@@ -66,7 +66,7 @@ KINDS: tuple[Kind, ...] = (
          chains=_names("petrolane, apexo fuels, roadstar, crestway services, voltway charging"),
          local=_names("service station, garage")),
     Kind("transport", 8, 2, 5, 0.6, 10, WEEKDAY, 5, refunds=0.01,
-         chains=_names("metroline travel, northrail tickets, hopcab, cityhop bus, parkeasy"),
+         chains=_names("trundle metro, northrail tickets, hopcab, cityhop bus, parkwell"),
          local=_names("taxis, car park, private hire")),
     Kind("shopping", 14, 3, 28, 0.8, 100, WEEKEND, 4, refunds=0.06,
          chains=_names("larkspur clothing, denholm and daughters, shoebarn, brightside "
@@ -85,10 +85,10 @@ KINDS: tuple[Kind, ...] = (
          local=_names("leisure centre, theatre, swimming baths, golf club, museum")),
     Kind("travel", 20, 3.5, 160, 0.8, 100, PAYDAY, 1, channel="online", refunds=0.05,
          chains=_names("skyhopper airlines, roamstay hotels, ferrylink, wanderly holidays, "
-                       "cottage finder, railpass europe, carhire junction"),
+                       "cottage finder, euroloop rail, carhire junction"),
          local=_names("hotel, guest house")),
     Kind("cash withdrawal", 14, 4, 40, 0.5, 1000, PAYDAY, 2, channel="cash",
-         chains=_names("linkpoint cash machine, cashzone atm, post counter cash machine")),
+         chains=_names("linkpoint cash machine, coinhatch atm, post counter cash machine")),
     Kind("transfer", 18, 3.5, 30, 0.9, 500, FLAT, 2.5, channel="transfer"),
     Kind("salary", 3, 0, 2050, 0, 1, FLAT, 0, sign=1, channel="salary"),
     Kind("rent", 6, 0, 720, 0, 500, FLAT, 0, channel="standing order"),
@@ -97,10 +97,10 @@ KINDS: tuple[Kind, ...] = (
                        "fibrenest broadband, talkstream mobile, chatterbox mobile, gaslight "
                        "energy")),
     Kind("insurance", 5, 0, 34, 0.3, 1, FLAT, 0, channel="direct debit",
-         chains=_names("shieldwell insurance, harbour mutual, safelane motor insurance, petguard")),
+         chains=_names("shieldwell insurance, harbour mutual, safelane motor cover, pawshield")),
     Kind("subscription", 4, 0, 10, 0.4, 50, FLAT, 0, channel="online",
          chains=_names("streamova, tunecast music, filmbarn plus, cloudattic storage, fitfactory "
-                       "gym, newsfolio, gamepass arcade, mealcrate, audioshelf, paceclub fitness")),
+                       "gym, newsfolio, arcadepass, mealcrate, audioshelf, paceclub fitness")),
     Kind("gambling", 22, 2.6, 25, 0.7, 500, PAYDAY, 0, channel="online",
          chains=_names("luckyfern bets, spinhollow casino, trotters bookmakers, jackpot jetty, "
                        "acehaven poker, bingo meadow, oddsmere sports betting, goldreel slots"),
@@ -118,7 +118,7 @@ KINDS: tuple[Kind, ...] = (
          chains=_names("marginhawk trading, leveron markets, cfd compass, pipstorm trading, "
                        "swingdesk trading")),
     Kind("debt collection", 10, 2, 60, 0.4, 500, WEEKDAY, 0, channel="online",
-         chains=_names("stonegate recoveries, meridian collections, northern debt services")),
+         chains=_names("stonefold recoveries, meridian collections, northern debt services")),
 )
 # fmt: on
 NUMBER: dict[str, int] = {kind.name: number for number, kind in enumerate(KINDS)}
