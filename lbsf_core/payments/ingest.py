@@ -16,10 +16,11 @@ import duckdb
 from lbsf_core.errors import IngestError
 from lbsf_core.files import atomic_write
 from lbsf_core.payments.mapping import Mapping, load_mapping
+from lbsf_core.payments.merchants import NO_MERCHANT
 from lbsf_core.payments.parse import payments_select, wanted_columns
 from lbsf_core.payments.schema import PAYMENT_COLUMNS, Field, PaymentsMetadata
 from lbsf_core.payments.sources import MAX_ROWS, Source
-from lbsf_core.payments.sql import identifier, literal
+from lbsf_core.payments.sql import exact_path, identifier, literal
 from lbsf_core.payments.staging import (
     Progress,
     look_at,
@@ -150,16 +151,23 @@ def _one_currency(connection: duckdb.DuckDBPyConnection, mapping: Mapping) -> st
 
 
 def _count_once(connection: duckdb.DuckDBPyConnection, mapping: Mapping) -> int:
-    """Make the table `payments` under the duplicate rule; give the ids with two contents."""
+    """Make the view `payments` under the duplicate rule; give the ids with two contents.
+
+    Until `_write` looks the keys up, `_merchant` (the text) stands in for `merchant`: equal
+    texts have equal keys.
+    """
     cursor = connection.cursor()
-    names = ", ".join(identifier(name) for name in _columns(mapping))
+    names = ", ".join(
+        identifier("_merchant" if name == "merchant" else name) for name in _columns(mapping)
+    )
+    order = _order(mapping).replace(identifier("merchant"), identifier("_merchant"))
     kept = "FROM staged WHERE _reject IS NULL"
     if mapping.payment_id:
         cursor.execute(f"CREATE VIEW alike AS SELECT DISTINCT _id, {names} {kept}")
         row = cursor.execute("SELECT count(*) - count(DISTINCT _id) FROM alike").fetchone()
         conflicts = int(row[0]) if row else 0
         # With one content per id there is nothing to choose, and the costly choice is spared.
-        choose = f"DISTINCT ON (_id) {names} FROM alike ORDER BY _id, {_order(mapping)}"
+        choose = f"DISTINCT ON (_id) {names} FROM alike ORDER BY _id, {order}"
         cursor.execute(
             f"CREATE VIEW payments AS SELECT {choose if conflicts else names + ' FROM alike'}"  # noqa: S608
         )
@@ -182,7 +190,7 @@ def _describe(connection: duckdb.DuckDBPyConnection, out: Path) -> dict[str, int
         .execute(
             "SELECT count(*), count(DISTINCT user_id), count(DISTINCT merchant), "
             "epoch_us(min(timestamp)), epoch_us(max(timestamp)) FROM read_parquet(?)",
-            [str(out)],
+            [exact_path(out)],
         )
         .fetchone()
     )
@@ -218,10 +226,22 @@ def _metadata(
 def _write(
     connection: duckdb.DuckDBPyConnection, mapping: Mapping, out: Path, metadata: PaymentsMetadata
 ) -> None:
-    names = ", ".join(identifier(name) for name in _columns(mapping))
+    cursor = connection.cursor()
+    macro = "lbsf_merchant" if mapping.merchant.numbers == "strip" else "lbsf_merchant_keep"
+    cursor.execute(
+        f"CREATE TABLE merchant_keys AS SELECT _merchant, {macro}(_merchant) AS key "  # noqa: S608
+        "FROM (SELECT DISTINCT _merchant FROM staged WHERE _reject IS NULL)"
+    )
+    names = ", ".join(
+        f"coalesce(key, {literal(NO_MERCHANT)}) AS merchant"
+        if name == "merchant"
+        else identifier(name)
+        for name in _columns(mapping)
+    )
     with atomic_write(out) as temporary:
-        connection.cursor().execute(
-            f"COPY (SELECT {names} FROM payments ORDER BY {_order(mapping)}) "  # noqa: S608
+        cursor.execute(
+            f"COPY (SELECT {names} FROM payments LEFT JOIN merchant_keys USING (_merchant) "  # noqa: S608
+            f"ORDER BY {_order(mapping)}) "
             f"TO {literal(str(temporary))} (FORMAT parquet, COMPRESSION zstd, "
             f"ROW_GROUP_SIZE {ROW_GROUP}, KV_METADATA {{lbsf: {literal(metadata.to_json())}}})"
         )

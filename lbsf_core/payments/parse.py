@@ -26,19 +26,19 @@ from lbsf_core.payments.mapping import (
     earliest,
     latest,
 )
-from lbsf_core.payments.merchants import NO_MERCHANT
 from lbsf_core.payments.schema import FieldKind
-from lbsf_core.payments.sql import literal
+from lbsf_core.payments.sql import identifier, literal
 
 BY_RULE = "left out by the mapping: "
 LARGEST_AMOUNT = 1e13  # beyond it a double can't hold hundredths
 _WHITE = " \t\r\n\u00a0"
+_INFINITE = "not a finite number"
 _NOT_FINITE = r"[+-]?(nan|inf|infinity)"
 
 
 @dataclass(frozen=True)
 class Check:
-    """A reason to reject a row: when, and which column, value and words to report."""
+    """A reason to reject a row: the column, and in SQL when, the value to show, the words."""
 
     condition: str
     column: str
@@ -60,6 +60,8 @@ class Cells:
         self._types = types
         self._rule = rule
         self._words = words
+        self._shapes: dict[str, str] = {}
+        self._numbers: dict[str, str] = {}
 
     def raw(self, column: str) -> str:
         """The cell as text, never NULL."""
@@ -78,7 +80,10 @@ class Cells:
         return self._types[column]
 
     def select(self) -> str:
-        """The SELECT that makes the cells."""
+        """The SELECT that makes the cells, after every `number` and `local_time` was asked for.
+
+        In steps, because DuckDB works an expression out again wherever it is written.
+        """
         parts = ["_line", "_problem"]
         for i, column in enumerate(self._wanted):
             parts += [
@@ -86,7 +91,11 @@ class Cells:
                 f"CAST(_c{i} AS VARCHAR) AS _r{i}",
                 f"{self._clean(i, column)} AS _v{i}",
             ]
-        return f"SELECT {', '.join(parts)} FROM raw"  # noqa: S608 - see the module's first lines
+        query = f"SELECT {', '.join(parts)} FROM raw"  # noqa: S608 - see the module's first lines
+        for step in (self._shapes, self._numbers):
+            made = "".join(f", {expression} AS {name}" for name, expression in step.items())
+            query = f"SELECT *{made} FROM ({query})"  # noqa: S608
+        return query
 
     def _clean(self, i: int, column: str) -> str:
         text = f"trim(CAST(_c{i} AS VARCHAR), {literal(_WHITE)})"
@@ -120,22 +129,25 @@ class Cells:
         plain = f"replace({value}, {literal(thousands)}, '')" if thousands else value
         if decimal != ".":
             plain = f"replace({plain}, {literal(decimal)}, '.')"
-        well = f"regexp_full_match({value}, {literal(pattern)})"
-        number = f"(CASE WHEN {well} THEN TRY_CAST({plain} AS DOUBLE) END)"
+        index = self._wanted.index(column)
+        well, number = f"_w{index}", f"_n{index}"
+        self._shapes[well] = f"coalesce(regexp_full_match({value}, {literal(pattern)}), false)"
+        self._numbers[number] = f"CASE WHEN {well} THEN TRY_CAST({plain} AS DOUBLE) END"
         odd = f"regexp_full_match(lower({value}), {literal(_NOT_FINITE)})"
         shape = f"no number with the decimal mark '{decimal}' and " + (
             f"the thousands mark '{thousands}'" if thousands else "no thousands mark"
         )
-        large = f"abs({number}) >= {LARGEST_AMOUNT!r}"
+        # What costs time is asked only of the rows that fail already.
+        why = f"CASE WHEN {odd} THEN {literal(_INFINITE)} ELSE {literal(shape)} END"
         checks = [
+            Check(f"{value} IS NOT NULL AND NOT {well}", column, value, why),
+            Check(f"NOT isfinite(coalesce({number}, 0))", column, value, literal(_INFINITE)),
             Check(
-                f"{odd} OR ({well} AND NOT coalesce(isfinite({number}), false))",
+                f"abs({number}) >= {LARGEST_AMOUNT!r}",
                 column,
                 value,
-                "not a finite number",
+                literal("too large to be held to the hundredth"),
             ),
-            Check(f"{value} IS NOT NULL AND NOT {well}", column, value, shape),
-            Check(large, column, value, "too large to be held to the hundredth"),
         ]
         return number, checks
 
@@ -156,7 +168,9 @@ class Cells:
         text = " || ' ' || ".join(values)
         tries = ", ".join(_parse_time(f"({text})", form) for form in formats)
         absolute = formats[0] in EPOCH_FORMATS or ABSOLUTE_MARK in formats[0]
-        return f"coalesce({tries})", absolute
+        name = "_t" + "_".join(str(self._wanted.index(column)) for column in columns)
+        self._numbers[name] = f"coalesce({tries})"
+        return name, absolute
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -222,19 +236,26 @@ def instant(cells: Cells, rule: TimeRule, where: str, alias: str) -> Instant:
             skipped = f"lbsf_skipped({zone}, {time})"
     low, high = earliest(rule), latest(rule)
     checks = [
-        Check(f"NOT ({filled})", column, shown, "no date"),
-        Check(f"({time}) IS NULL", column, shown, f"no date in the format {list(rule.formats)}"),
+        Check(f"NOT ({filled})", column, shown, literal("no date")),
+        Check(
+            f"{alias} IS NULL",
+            column,
+            shown,
+            literal(f"no date in the format {list(rule.formats)}"),
+        ),
         Check(
             f"{alias} < TIMESTAMPTZ {literal(low.isoformat())}",
             column,
             shown,
-            f"date before {low:%Y-%m-%d}",
+            literal(f"date before {low:%Y-%m-%d}"),
         ),
         Check(
             f"{alias} > TIMESTAMPTZ {literal(high.isoformat())}",
             column,
             shown,
-            "date in the future" if rule.maximum is None else f"date after {high:%Y-%m-%d}",
+            literal(
+                "date in the future" if rule.maximum is None else f"date after {high:%Y-%m-%d}"
+            ),
         ),
     ]
     return Instant(moment, ambiguous, skipped, checks)
@@ -292,9 +313,9 @@ def wanted_columns(mapping: Mapping) -> list[str]:
 
 
 def _merchant(cells: Cells, mapping: Mapping) -> tuple[str, str, list[Check]]:
+    """The text that the key is made of, the text as it stood, and what can be wrong."""
     rule = mapping.merchant
     full = " AND ".join(f"{cells.value(column)} IS NOT NULL" for column in rule.columns)
-    macro = "lbsf_merchant" if rule.numbers == "strip" else "lbsf_merchant_keep"
 
     def choose(first: str, second: str) -> str:
         return f"CASE WHEN {full} THEN {first} ELSE {second} END"
@@ -303,19 +324,22 @@ def _merchant(cells: Cells, mapping: Mapping) -> tuple[str, str, list[Check]]:
         return f" || {literal(rule.joiner)} || ".join(cells.raw(column) for column in columns)
 
     fallback = cells.joined(rule.fallback, rule.joiner) if rule.fallback else "NULL"
-    # As it stood: parts that hold nothing are left out of the raw text of a fallback too.
+    # Parts that hold nothing are left out of the raw text of a fallback too.
     parts = [
         f"CASE WHEN {cells.value(column)} IS NOT NULL THEN {cells.raw(column)} END"
         for column in rule.fallback
     ]
     raw_fallback = f"concat_ws({literal(rule.joiner)}, {', '.join(parts)})" if parts else "''"
-    key = f"{macro}({choose(cells.joined(rule.columns, rule.joiner), fallback)})"
+    text = choose(cells.joined(rule.columns, rule.joiner), fallback)
     raw = choose(raws(rule.columns), raw_fallback)
     if rule.missing == "keep":
-        return f"coalesce({key}, {literal(NO_MERCHANT)})", raw, []
-    column = "+".join(rule.columns)
-    shown = raws(rule.columns)
-    return key, raw, [Check("merchant IS NULL", column, shown, "no merchant")]
+        return text, raw, []
+    missing = "coalesce(lbsf_invisible(_merchant), true)"
+    return (
+        text,
+        raw,
+        [Check(missing, "+".join(rule.columns), raws(rule.columns), literal("no merchant"))],
+    )
 
 
 def _amount(cells: Cells, mapping: Mapping) -> tuple[str, list[Check]]:
@@ -331,8 +355,13 @@ def _amount(cells: Cells, mapping: Mapping) -> tuple[str, list[Check]]:
         checks = [
             *out_checks,
             *in_checks,
-            Check(both, names, shown, "money in and money out in one row"),
-            Check(f"{out} < 0 OR {into} < 0", names, shown, "negative amount beside a direction"),
+            Check(both, names, shown, literal("money in and money out in one row")),
+            Check(
+                f"{out} < 0 OR {into} < 0",
+                names,
+                shown,
+                literal("negative amount beside a direction"),
+            ),
         ]
     else:
         number, checks = cells.number(rule.column)
@@ -349,15 +378,15 @@ def _amount(cells: Cells, mapping: Mapping) -> tuple[str, list[Check]]:
                     f"coalesce({word} NOT IN {out_words} AND {word} NOT IN {in_words}, true)",
                     rule.direction,
                     cells.raw(rule.direction),
-                    "no word of `out_words` or `in_words`",
+                    literal("no word of `out_words` or `in_words`"),
                 ),
                 *checks,
-                Check(f"{number} < 0", names, shown, "negative amount beside a direction"),
+                Check(f"{number} < 0", names, shown, literal("negative amount beside a direction")),
             ]
     if rule.null == "reject":
-        checks = [Check(neither, names, shown, "no amount"), *checks]
+        checks = [Check(neither, names, shown, literal("no amount")), *checks]
     if rule.zero == "drop":
-        checks.append(Check("amount = 0", names, shown, BY_RULE + "zero amount"))
+        checks.append(Check("amount = 0", names, shown, literal(BY_RULE + "zero amount")))
     # + 0.0 turns -0.0 into 0.0: equal amounts must be equal bytes.
     return f"coalesce({amount}, 0.0) + 0.0", checks
 
@@ -369,10 +398,14 @@ def _currency(cells: Cells, mapping: Mapping) -> tuple[str, list[Check]]:
     code = f"upper({cells.value(rule.column)})"
     shown = cells.raw(rule.column)
     well = f"coalesce(regexp_full_match({code}, '[A-Z]{{3}}'), false)"
-    checks = [Check(f"NOT {well}", rule.column, shown, "no currency code of three letters")]
+    checks = [
+        Check(f"NOT {well}", rule.column, shown, literal("no currency code of three letters"))
+    ]
     if rule.only:
         other = f"{code} <> {literal(rule.only)}"
-        checks.append(Check(other, rule.column, shown, BY_RULE + f"currency is not {rule.only}"))
+        checks.append(
+            Check(other, rule.column, shown, literal(BY_RULE + f"currency is not {rule.only}"))
+        )
     return code, checks
 
 
@@ -380,14 +413,15 @@ def _user(cells: Cells, columns: Sequence[str]) -> tuple[str, Check]:
     missing = " OR ".join(f"{cells.value(column)} IS NULL" for column in columns)
     shown = " || '-' || ".join(cells.raw(column) for column in columns)
     joined = " || '-' || ".join(cells.value(column) for column in columns)
-    return joined, Check(missing, "+".join(columns), shown, "no user")
+    return joined, Check(missing, "+".join(columns), shown, literal("no user"))
 
 
 def payments_select(mapping: Mapping, types: Mapped[str, pa.DataType]) -> str:
     """The SELECT from `raw` to payments and rejects.
 
-    Columns: `_line`, `_id`, the payment columns, the extra fields, `_ambiguous`, `_skipped`,
-    and `_reject`, a struct (column, value, reason) that is NULL for a payment.
+    Columns: `_line`, `_id`, the payment columns (but `_merchant`, the text that the key is made
+    of, instead of `merchant`), the extra fields, `_ambiguous`, `_skipped`, and
+    `_reject`, a struct (column, value, reason) that is NULL for a payment.
     """
     cells = Cells(wanted_columns(mapping), types, mapping.file, mapping.words)
     user, user_check = _user(cells, mapping.user)
@@ -398,7 +432,7 @@ def payments_select(mapping: Mapping, types: Mapped[str, pa.DataType]) -> str:
     columns = {
         "_id": cells.joined(mapping.payment_id, "|") if mapping.payment_id else "NULL",
         "user_id": user,
-        "merchant": merchant,
+        "_merchant": merchant,
         "merchant_raw": merchant_raw,
         "description": (
             f"coalesce({cells.joined(mapping.description, ' ')}, '')"
@@ -414,19 +448,21 @@ def payments_select(mapping: Mapping, types: Mapped[str, pa.DataType]) -> str:
         value = cells.value(extra.column)
         if extra.kind in NUMBER_KINDS:
             number, checks = cells.number(extra.column)
-            columns[f'"{extra.name}"'] = f"{number} + 0.0"
+            columns[identifier(extra.name)] = f"{number} + 0.0"
             extra_checks += checks
         elif extra.kind is FieldKind.TIMESTAMP:
             rule = TimeRule((extra.column,), extra.formats, mapping.time.timezone)
             extra_time = instant(cells, rule, mapping.name, extra.name)
-            columns[f'"{extra.name}"'] = extra_time.instant
-            bad = f"{value} IS NOT NULL AND ({extra_time.instant}) IS NULL"
-            extra_checks.append(Check(bad, extra.column, value, "no date in the extra field"))
+            columns[identifier(extra.name)] = extra_time.instant
+            bad = f"{value} IS NOT NULL AND {identifier(extra.name)} IS NULL"
+            extra_checks.append(
+                Check(bad, extra.column, value, literal("no date in the extra field"))
+            )
         else:
-            columns[f'"{extra.name}"'] = f"coalesce({value}, '')"
+            columns[identifier(extra.name)] = f"coalesce({value}, '')"
     if mapping.payment_id:
         extra_checks.append(
-            Check("_id IS NULL", "+".join(mapping.payment_id), "''", "no payment id")
+            Check("_id IS NULL", "+".join(mapping.payment_id), "''", literal("no payment id"))
         )
     checks = [
         user_check,
@@ -444,7 +480,7 @@ def _two_steps(cells: Cells, columns: dict[str, str], checks: list[Check]) -> st
     """Cells, then columns, then the first check that fails: each step sees the one before."""
     cases = ["WHEN _problem IS NOT NULL THEN " + _reject("", "''", "_problem")]
     for check in checks:
-        reject = _reject(check.column, check.value, literal(check.reason))
+        reject = _reject(check.column, check.value, check.reason)
         cases.append(f"WHEN {check.condition} THEN {reject}")
     made = ", ".join(f"{expression} AS {name}" for name, expression in columns.items())
     parts = ["_line", *columns, f"CASE {' '.join(cases)} END AS _reject"]
@@ -484,7 +520,9 @@ def labels_select(
     checks = [
         user_check,
         *time.checks,
-        Check("label IS NULL", label.column, cells.raw(label.column), "neither bad nor good"),
+        Check(
+            "label IS NULL", label.column, cells.raw(label.column), literal("neither bad nor good")
+        ),
     ]
     return _two_steps(cells, columns, checks)
 

@@ -8,17 +8,20 @@ null), then one column per wanted column. Text files give text; Parquet files ke
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import gzip
 import hashlib
 import io
+import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from lbsf_core.errors import IngestError
@@ -30,6 +33,7 @@ MAX_EXPANSION = 200  # decompressed bytes per compressed byte; real CSV stays be
 FREE_EXPANSION = 64 << 20  # decompressed bytes below which the ratio does not matter
 BATCH_ROWS = 50_000
 _CHUNK = 1 << 20
+_ARROW_BLOCK = 4 * MAX_LINE  # a line of MAX_LINE characters fits, at four bytes each
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,9 @@ class Source:
         kind: "text", "gzip" (text inside) or "parquet".
         header: its column names, in order.
         lines: lines of text; for Parquet rows.
+        plain: every line is one record that any reader cuts in the same way: UTF-8, no blank
+            line, no line end inside a cell, every quote in its place. Such a file is read by
+            Arrow, many times faster than by Python's careful reader, with the same result.
     """
 
     path: Path
@@ -51,6 +58,7 @@ class Source:
     kind: str
     header: tuple[str, ...]
     lines: int
+    plain: bool = False
 
 
 def inspect(path: Path, rule: FileRule, max_rows: int) -> Source:
@@ -73,9 +81,10 @@ def inspect(path: Path, rule: FileRule, max_rows: int) -> Source:
         return Source(path, path.name, digest, "parquet", header, rows)
     kind = "gzip" if start[:2] == b"\x1f\x8b" else "text"
     source = Source(path, path.name, digest, kind, (), 0)
-    lines = _check_text(source, rule)
+    lines, plain = _check_text(source, rule)
     header = rule.columns or _read_header(source, rule)
-    return Source(path, path.name, digest, kind, header, lines)
+    plain = plain and not rule.columns
+    return Source(path, path.name, digest, kind, header, lines, plain)
 
 
 def _inspect_parquet(path: Path, max_rows: int) -> tuple[tuple[str, ...], int]:
@@ -102,8 +111,8 @@ def _codec(rule: FileRule) -> str:
     return "utf-8-sig" if name == "utf-8" else name
 
 
-def _check_text(source: Source, rule: FileRule) -> int:
-    """Decode the whole file once, bounded in memory; give its number of lines."""
+def _check_text(source: Source, rule: FileRule) -> tuple[int, bool]:
+    """Decode the whole file once, bounded in memory; give its lines and whether it is plain."""
     codec = _codec(rule)
     utf8 = codec == "utf-8-sig"
     decoder = codecs.getincrementaldecoder(codec)("strict")
@@ -114,6 +123,7 @@ def _check_text(source: Source, rule: FileRule) -> int:
     lines = length = size = 0
     odd_line = 0
     last = ""
+    plain = PlainLines(separator_of(source, rule), rule.quote) if utf8 else None
     try:
         with _open(source) as file:
             while True:
@@ -137,6 +147,8 @@ def _check_text(source: Source, rule: FileRule) -> int:
                         f"{source.path}, line {lines + 1}: is longer than {MAX_LINE:,} characters; "
                         "a quote that is opened and never closed, or not a file of payments."
                     )
+                if plain is not None and not plain.holds(text, final=not chunk):
+                    plain = None
                 lines += text.count("\n")
                 length = len(text) - text.rfind("\n") - 1 + (length if first < 0 else 0)
                 last = text[-1:] or last
@@ -151,7 +163,28 @@ def _check_text(source: Source, rule: FileRule) -> int:
             f"{source.path}, line {odd_line}: this file is UTF-8, the mapping says "
             f'{rule.encoding}; write `encoding = "utf-8"` under [file].'
         )
-    return lines + (last != "\n" and bool(size))
+    return lines + (last != "\n" and bool(size)), plain is not None
+
+
+class PlainLines:
+    """Watches text in pieces: is every line one record that any reader cuts in the same way?"""
+
+    def __init__(self, separator: str, quote: str) -> None:
+        s, q = re.escape(separator), re.escape(quote)
+        cell = f"[^{s}\r\n]*+"
+        if quote:
+            cell = f"(?:{q}[^{q}\r\n]*+(?:{q}{q}[^{q}\r\n]*+)*+{q}|[^{q}{s}\r\n]*+)"
+        self._records = re.compile(f"(?:(?!\r?\n){cell}(?:{s}{cell})*+\r?\n)*+")
+        self._rest = ""
+
+    def holds(self, text: str, *, final: bool) -> bool:
+        """Whether this piece, with those before it, keeps the promise."""
+        text = self._rest + text
+        end = text.rfind("\n") + 1
+        self._rest = text[end:]
+        if final and self._rest:
+            text, end = text + "\n", len(text) + 1
+        return self._records.fullmatch(text, 0, end) is not None
 
 
 def _suspect(
@@ -189,7 +222,7 @@ def separator_of(source: Source, rule: FileRule) -> str:
     return "\t" if ".tsv" in Path(source.name).suffixes else ","
 
 
-def _records(source: Source, rule: FileRule) -> Iterator[tuple[int, list[str]]]:
+def _records(source: Source, rule: FileRule) -> Generator[tuple[int, list[str]], None, None]:
     """Cells of every record with the line it begins on; blank lines are passed over."""
     with _open(source) as file:
         text = codecs.getreader(_codec(rule))(file, "strict")
@@ -230,8 +263,9 @@ def _physical_lines(reader: codecs.StreamReader) -> Iterator[str]:
 
 
 def _read_header(source: Source, rule: FileRule) -> tuple[str, ...]:
-    for _, cells in _records(source, rule):
-        return tuple(cell.strip() for cell in cells)
+    with contextlib.closing(_records(source, rule)) as records:
+        for _, cells in records:
+            return tuple(cell.strip() for cell in cells)
     raise IngestError(f"{source.path}: is empty; a header line with column names was expected.")
 
 
@@ -271,6 +305,8 @@ def batches(
     fields: list[tuple[str, Any]] = [("_line", pa.int64()), ("_problem", pa.string())]
     fields += [(f"_c{i}", pa.string()) for i in range(len(wanted))]
     schema = pa.schema(fields)
+    if source.plain:
+        return _plain_batches(source, rule, at, schema, max_rows)
     cells = _text_batches(source, rule, at, schema, max_rows)
     return pa.RecordBatchReader.from_batches(schema, cells)
 
@@ -293,7 +329,7 @@ def _text_batches(
             problems.append(None)
             rows.append(cells)
         else:
-            problems.append(f"{len(cells)} cells, the header has {width}")
+            problems.append(_ragged(len(cells), width))
             rows.append(blank)
         if len(rows) == BATCH_ROWS:
             total += len(rows)
@@ -354,3 +390,76 @@ def _parquet_batches(source: Source, wanted: Sequence[str]) -> pa.RecordBatchRea
                 yield pa.RecordBatch.from_arrays([*head, *cells], schema=schema)
 
     return pa.RecordBatchReader.from_batches(schema, read())
+
+
+def _plain_batches(
+    source: Source, rule: FileRule, at: list[int], schema: pa.Schema, max_rows: int
+) -> pa.RecordBatchReader:
+    """A plain file through Arrow: record i stands on line i + 1, the header on line 1."""
+    names = [f"_h{i}" for i in range(len(source.header))]
+    wanted = [names[i] for i in at]
+    ragged: list[tuple[int, int]] = []
+
+    def note(row: pa_csv.InvalidRow) -> str:
+        ragged.append((row.number, row.actual_columns))
+        return "skip"
+
+    def open_csv(file: io.BufferedIOBase) -> pa_csv.CSVStreamingReader:
+        return pa_csv.open_csv(
+            file,
+            read_options=pa_csv.ReadOptions(
+                use_threads=False, block_size=_ARROW_BLOCK, skip_rows=1, column_names=names
+            ),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=separator_of(source, rule),
+                quote_char=rule.quote or False,
+                invalid_row_handler=note,
+            ),
+            convert_options=pa_csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()),
+                include_columns=wanted,
+                strings_can_be_null=False,
+            ),
+        )
+
+    def read() -> Iterator[pa.RecordBatch]:
+        line, rows = 2, 0
+        with _open(source) as file, open_csv(file) as reader:
+            # Arrow reads ahead: ragged rows of later batches may be noted already.
+            for batch in reader:
+                count = batch.num_rows
+                lines, line = _next_lines(line, count, {number for number, _ in ragged})
+                rows += count
+                if rows > max_rows:
+                    raise too_many(source, max_rows)
+                head = [pa.array(lines, pa.int64()), pa.nulls(count, pa.string())]
+                yield pa.RecordBatch.from_arrays([*head, *batch.columns], schema=schema)
+        if rows + len(ragged) > max_rows:
+            raise too_many(source, max_rows)
+        if ragged:
+            blank = [""] * len(source.header)
+            yield _batch(
+                [number for number, _ in ragged],
+                [_ragged(cells, len(source.header)) for _, cells in ragged],
+                [blank] * len(ragged),
+                at,
+                schema=schema,
+            )
+
+    return pa.RecordBatchReader.from_batches(schema, read())
+
+
+def _next_lines(line: int, count: int, left_out: set[int]) -> tuple[list[int], int]:
+    """The next `count` lines from `line` on that are not left out, and the line after them."""
+    if not left_out:
+        return list(range(line, line + count)), line + count
+    lines: list[int] = []
+    while len(lines) < count:
+        if line not in left_out:
+            lines.append(line)
+        line += 1
+    return lines, line
+
+
+def _ragged(cells: int, width: int) -> str:
+    return f"{cells} cells, the header has {width}"

@@ -35,8 +35,13 @@ def literals(texts: Iterable[str]) -> str:
     return "[" + ", ".join(literal(text) for text in texts) + "]"
 
 
+def exact_path(path: Path) -> str:
+    """A path for `read_parquet`, which would take `?`, `*` and `[` in it for a pattern."""
+    return "".join(f"[{mark}]" if mark in "?*[" else mark for mark in str(path))
+
+
 def open_scratch(folder: Path, memory_limit: str | None) -> duckdb.DuckDBPyConnection:
-    """A DuckDB that spills into `folder`, in UTC, and that installs nothing by itself.
+    """A DuckDB in memory that spills into `folder`, in UTC, and that installs nothing by itself.
 
     Raises:
         IngestError: `memory_limit` is no size.
@@ -50,7 +55,7 @@ def open_scratch(folder: Path, memory_limit: str | None) -> duckdb.DuckDBPyConne
     if memory_limit is not None:
         config["memory_limit"] = memory_limit
     try:
-        connection = duckdb.connect(str(folder / "scratch.duckdb"), config=config)
+        connection = duckdb.connect(config=config)
     except duckdb.Error as error:
         raise IngestError(
             f"DuckDB can't start ({error}). A memory limit is a size such as '2GB'."

@@ -26,13 +26,13 @@ _EXAMPLES = 5
 
 @contextmanager
 def scratch(out: Path, memory_limit: str | None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB beside `out` that is thrown away afterwards, whatever happens.
+    """A DuckDB that spills beside `out` and is thrown away afterwards, whatever happens.
 
     Beside `out`, because the system's temporary folder is often small or in memory.
     """
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent)
+        folder = tempfile.TemporaryDirectory(prefix=".lbsf-ingest-", dir=out.parent)
     except OSError as error:
         raise IngestError(f"{out.parent}: can't write here ({error.strerror}).") from error
     with folder as name, open_scratch(Path(name), memory_limit) as connection:

@@ -87,13 +87,11 @@ class Table:
 
     def integer(self, key: str, default: int) -> int:
         """A whole number."""
-        value = self._get(key, default, int, "a whole number")
-        return value
+        return self._get(key, default, int, "a whole number")
 
     def boolean(self, key: str, default: bool) -> bool:
         """Either true or false."""
-        value = self._get(key, default, bool, "true or false")
-        return value
+        return self._get(key, default, bool, "true or false")
 
     def date(self, key: str) -> dt.date | None:
         """A TOML date such as 2020-01-31, or none."""
