@@ -1,4 +1,4 @@
-"""Raw files: what they are, whether they can be trusted, and their cells as Arrow batches.
+"""Raw files, once they are inspected: their cells as Arrow batches.
 
 Every source gives batches of the same shape: `_line` (the 1-based line of the file on which the
 row begins; for Parquet the 1-based row), `_problem` (why the row could not be cut into cells, or
@@ -8,13 +8,9 @@ null), then one column per wanted column. Text files give text; Parquet files ke
 from __future__ import annotations
 
 import codecs
-import contextlib
 import csv
 import gzip
-import hashlib
 import io
-import re
-import zlib
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,15 +21,14 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from lbsf_core.errors import IngestError
-from lbsf_core.payments.mapping import FileRule
+from lbsf_core.payments.rules import FileRule
 
-MAX_LINE = 1 << 20  # bytes in one line; a longer one is no payment
+MAX_LINE = 1 << 17  # characters in one line, and csv's own limit of one cell
 MAX_ROWS = 1_000_000_000  # rows in all files together, unless the caller says otherwise
 MAX_EXPANSION = 200  # decompressed bytes per compressed byte; real CSV stays below 50
 FREE_EXPANSION = 64 << 20  # decompressed bytes below which the ratio does not matter
 BATCH_ROWS = 50_000
-_CHUNK = 1 << 20
-_ARROW_BLOCK = 4 * MAX_LINE  # a line of MAX_LINE characters fits, at four bytes each
+_ARROW_BLOCK = 4 << 20  # a line of MAX_LINE characters fits, at four bytes each
 
 
 @dataclass(frozen=True)
@@ -61,158 +56,17 @@ class Source:
     plain: bool = False
 
 
-def inspect(path: Path, rule: FileRule, max_rows: int) -> Source:
-    """Look at a raw file: its kind, header, SHA-256, and that every byte can be read.
-
-    Raises:
-        IngestError: it is missing, empty, damaged, in another encoding, has a line beyond
-            `MAX_LINE`, or decompresses beyond `MAX_EXPANSION`; with the line where there is one.
-    """
-    if not path.is_file():
-        raise IngestError(f"{path}: no such file.")
-    with path.open("rb") as file:
-        start = file.read(4)
-        file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if start[:2] == b"PK":
-        raise IngestError(f"{path}: is a ZIP archive or a workbook; unpack or export it as CSV.")
-    if start == b"PAR1":
-        header, rows = _inspect_parquet(path, max_rows)
-        return Source(path, path.name, digest, "parquet", header, rows)
-    kind = "gzip" if start[:2] == b"\x1f\x8b" else "text"
-    source = Source(path, path.name, digest, kind, (), 0)
-    lines, plain = _check_text(source, rule)
-    header = rule.columns or _read_header(source, rule)
-    plain = plain and not rule.columns
-    return Source(path, path.name, digest, kind, header, lines, plain)
-
-
-def _inspect_parquet(path: Path, max_rows: int) -> tuple[tuple[str, ...], int]:
-    try:
-        with pq.ParquetFile(path) as file:
-            rows: int = file.metadata.num_rows
-            header = tuple(file.schema_arrow.names)
-    except (pa.ArrowException, OSError) as error:
-        raise IngestError(f"{path}: is no readable Parquet file ({error}).") from error
-    if rows > max_rows:
-        raise IngestError(f"{path}: holds {rows:,} rows, more than the {max_rows:,} allowed.")
-    return header, rows
-
-
-def _open(source: Source) -> io.BufferedIOBase:
+def open_source(source: Source) -> io.BufferedReader | gzip.GzipFile:
+    """The bytes of a source, decompressed."""
     if source.kind == "gzip":
         return gzip.GzipFile(source.path, "rb")
     return source.path.open("rb")
 
 
-def _codec(rule: FileRule) -> str:
-    """Byte-order marks at the start of UTF-8 are no part of the first column's name."""
+def codec_of(rule: FileRule) -> str:
+    """The codec; a byte-order mark at the start of UTF-8 is no part of the first column's name."""
     name = codecs.lookup(rule.encoding).name
     return "utf-8-sig" if name == "utf-8" else name
-
-
-def _check_text(source: Source, rule: FileRule) -> tuple[int, bool]:
-    """Decode the whole file once, bounded in memory; give its lines and whether it is plain."""
-    codec = _codec(rule)
-    utf8 = codec == "utf-8-sig"
-    decoder = codecs.getincrementaldecoder(codec)("strict")
-    suspicion: codecs.IncrementalDecoder | None = None
-    if not utf8:
-        suspicion = codecs.getincrementaldecoder("utf-8")("strict")
-    bound = max(FREE_EXPANSION, MAX_EXPANSION * source.path.stat().st_size)
-    lines = length = size = 0
-    odd_line = 0
-    last = ""
-    plain = PlainLines(separator_of(source, rule), rule.quote) if utf8 else None
-    try:
-        with _open(source) as file:
-            while True:
-                chunk = file.read(_CHUNK)
-                size += len(chunk)
-                if source.kind == "gzip" and size > bound:
-                    raise IngestError(
-                        f"{source.path}: decompresses to more than {MAX_EXPANSION} times its "
-                        "size, as no file of payments does; stopped. Decompress it yourself if "
-                        "you trust it."
-                    )
-                try:
-                    text = decoder.decode(chunk, final=not chunk)
-                except UnicodeDecodeError as error:
-                    raise _wrong_encoding(source, rule, error, lines, codec) from error
-                if suspicion is not None:
-                    suspicion, odd_line = _suspect(suspicion, chunk, text, lines, odd_line)
-                first = text.find("\n")
-                if length + (first if first >= 0 else len(text)) > MAX_LINE:
-                    raise IngestError(
-                        f"{source.path}, line {lines + 1}: is longer than {MAX_LINE:,} characters; "
-                        "a quote that is opened and never closed, or not a file of payments."
-                    )
-                if plain is not None and not plain.holds(text, final=not chunk):
-                    plain = None
-                lines += text.count("\n")
-                length = len(text) - text.rfind("\n") - 1 + (length if first < 0 else 0)
-                last = text[-1:] or last
-                if not chunk:
-                    break
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise IngestError(
-            f"{source.path}: is damaged or cut short ({error}); get the file again."
-        ) from error
-    if odd_line and suspicion is not None:
-        raise IngestError(
-            f"{source.path}, line {odd_line}: this file is UTF-8, the mapping says "
-            f'{rule.encoding}; write `encoding = "utf-8"` under [file].'
-        )
-    return lines + (last != "\n" and bool(size)), plain is not None
-
-
-class PlainLines:
-    """Watches text in pieces: is every line one record that any reader cuts in the same way?"""
-
-    def __init__(self, separator: str, quote: str) -> None:
-        s, q = re.escape(separator), re.escape(quote)
-        cell = f"[^{s}\r\n]*+"
-        if quote:
-            cell = f"(?:{q}[^{q}\r\n]*+(?:{q}{q}[^{q}\r\n]*+)*+{q}|[^{q}{s}\r\n]*+)"
-        self._records = re.compile(f"(?:(?!\r?\n){cell}(?:{s}{cell})*+\r?\n)*+")
-        self._rest = ""
-
-    def holds(self, text: str, *, final: bool) -> bool:
-        """Whether this piece, with those before it, keeps the promise."""
-        text = self._rest + text
-        end = text.rfind("\n") + 1
-        self._rest = text[end:]
-        if final and self._rest:
-            text, end = text + "\n", len(text) + 1
-        return self._records.fullmatch(text, 0, end) is not None
-
-
-def _suspect(
-    utf8: codecs.IncrementalDecoder, chunk: bytes, text: str, lines: int, odd_line: int
-) -> tuple[codecs.IncrementalDecoder | None, int]:
-    """Watch for UTF-8 read as another encoding: all of the file decodes, and some is not ASCII."""
-    try:
-        utf8.decode(chunk, final=not chunk)
-    except UnicodeDecodeError:
-        return None, odd_line
-    if not odd_line and not chunk.isascii():
-        at = next(i for i, character in enumerate(text) if not character.isascii())
-        odd_line = lines + text.count("\n", 0, at) + 1
-    return utf8, odd_line
-
-
-def _wrong_encoding(
-    source: Source, rule: FileRule, error: UnicodeDecodeError, lines: int, codec: str
-) -> IngestError:
-    before = error.object[: error.start].decode(codec, "replace")
-    line = lines + before.count("\n") + 1
-    column = len(before) - before.rfind("\n")
-    bad = error.object[error.start : error.end].hex(" ")
-    return IngestError(
-        f"{source.path}, line {line}, character {column}: the bytes {bad} are not "
-        f"{rule.encoding}. Name the file's encoding under [file] in the mapping, "
-        'e.g. `encoding = "cp1252"`.'
-    )
 
 
 def separator_of(source: Source, rule: FileRule) -> str:
@@ -222,12 +76,13 @@ def separator_of(source: Source, rule: FileRule) -> str:
     return "\t" if ".tsv" in Path(source.name).suffixes else ","
 
 
-def _records(source: Source, rule: FileRule) -> Generator[tuple[int, list[str]], None, None]:
+def records_of(source: Source, rule: FileRule) -> Generator[tuple[int, list[str]], None, None]:
     """Cells of every record with the line it begins on; blank lines are passed over."""
-    with _open(source) as file:
-        text = codecs.getreader(_codec(rule))(file, "strict")
+    with open_source(source) as file:
+        # Lines end at line feeds only, whatever else Unicode calls a line end.
+        text = io.TextIOWrapper(file, encoding=codec_of(rule), newline="\n")
         reader = csv.reader(
-            _physical_lines(text),
+            text,
             delimiter=separator_of(source, rule),
             quotechar=rule.quote or None,
             quoting=csv.QUOTE_MINIMAL if rule.quote else csv.QUOTE_NONE,
@@ -245,28 +100,6 @@ def _records(source: Source, rule: FileRule) -> Generator[tuple[int, list[str]],
                 f"({error}): most likely a quote that is opened and not closed, or one inside a "
                 "cell that is not doubled. Mend the line, or set `quote` under [file]."
             ) from error
-
-
-def _physical_lines(reader: codecs.StreamReader) -> Iterator[str]:
-    """Lines cut at line feeds only, in pieces of a bounded size."""
-    rest = ""
-    while True:
-        text = reader.read(_CHUNK)
-        if not text:
-            break
-        pieces = (rest + text).split("\n")
-        rest = pieces.pop()
-        for piece in pieces:
-            yield piece + "\n"
-    if rest:
-        yield rest
-
-
-def _read_header(source: Source, rule: FileRule) -> tuple[str, ...]:
-    with contextlib.closing(_records(source, rule)) as records:
-        for _, cells in records:
-            return tuple(cell.strip() for cell in cells)
-    raise IngestError(f"{source.path}: is empty; a header line with column names was expected.")
 
 
 def positions(source: Source, wanted: Sequence[str], where: str) -> list[int]:
@@ -320,7 +153,7 @@ def _text_batches(
     problems: list[str | None] = []
     rows: list[list[str]] = []
     total = 0
-    records = _records(source, rule)
+    records = records_of(source, rule)
     if not rule.columns:
         next(records, None)
     for line, cells in records:
@@ -404,7 +237,7 @@ def _plain_batches(
         ragged.append((row.number, row.actual_columns))
         return "skip"
 
-    def open_csv(file: io.BufferedIOBase) -> pa_csv.CSVStreamingReader:
+    def open_csv(file: io.BufferedReader | gzip.GzipFile) -> pa_csv.CSVStreamingReader:
         return pa_csv.open_csv(
             file,
             read_options=pa_csv.ReadOptions(
@@ -424,7 +257,7 @@ def _plain_batches(
 
     def read() -> Iterator[pa.RecordBatch]:
         line, rows = 2, 0
-        with _open(source) as file, open_csv(file) as reader:
+        with open_source(source) as file, open_csv(file) as reader:
             # Arrow reads ahead: ragged rows of later batches may be noted already.
             for batch in reader:
                 count = batch.num_rows

@@ -8,7 +8,6 @@ nothing, and a NUL is refused here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import duckdb
@@ -28,11 +27,6 @@ def identifier(name: str) -> str:
     if "\x00" in name:
         raise IngestError(f"{name!r} holds a NUL character; take it out.")
     return '"' + name.replace('"', '""') + '"'
-
-
-def literals(texts: Iterable[str]) -> str:
-    """Texts as an SQL list of string literals."""
-    return "[" + ", ".join(literal(text) for text in texts) + "]"
 
 
 def exact_path(path: Path) -> str:

@@ -12,10 +12,12 @@ import pyarrow as pa
 
 from lbsf_core.errors import IngestError
 from lbsf_core.files import atomic_write
-from lbsf_core.payments.mapping import FileRule
+from lbsf_core.payments.cells import TIME_MACROS
+from lbsf_core.payments.inspection import inspect
 from lbsf_core.payments.merchants import create_macros
-from lbsf_core.payments.parse import BY_RULE, TIME_MACROS
-from lbsf_core.payments.sources import Source, batches, inspect, too_many
+from lbsf_core.payments.parse import BY_RULE
+from lbsf_core.payments.rules import FileRule
+from lbsf_core.payments.sources import Source, batches, too_many
 from lbsf_core.payments.sql import literal, open_scratch
 
 Progress = Callable[[str, int], None]

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lbsf_core.errors import IngestError, LbsfError
-from lbsf_core.payments import sources
+from lbsf_core.payments import inspection
 from lbsf_core.payments.ingest import ingest
 from lbsf_core.payments.schema import read_metadata
 from tests.payments.raw_files import SIMPLE, data_bytes, mapping, read, rejects, write
@@ -93,6 +93,13 @@ def test_fault_07_amounts_that_are_not_finite_in_parquet(tmp_path: Path) -> None
     ]
 
 
+def test_fault_07_amounts_that_a_double_cannot_hold_to_the_cent(tmp_path: Path) -> None:
+    raw = write(tmp_path / "raw.csv", "a,2020-01-01,x,9999999999999.99", "a,2020-01-01,x,-1e13")
+    summary = ingest([raw], mapping(), tmp_path / "out.parquet", max_reject_share=0.5)
+    assert summary.rejected == {"too large to be held to the hundredth": 1}
+    assert read(tmp_path / "out.parquet", "amount") == [(9999999999999.99,)]
+
+
 def test_fault_08_a_decimal_comma_needs_a_word_in_the_mapping(tmp_path: Path) -> None:
     raw = write(
         tmp_path / "raw.csv",
@@ -135,6 +142,15 @@ def test_fault_10_null_zero_and_refund_have_a_rule(tmp_path: Path) -> None:
     summary = ingest([raw], mapping(amount='null = "zero"\nzero = "drop"'), out)
     assert (summary.kept, summary.rejected) == (2, {})
     assert summary.left_out == {"left out by the mapping: zero amount": 3}
+
+
+def test_fault_12_the_mapping_can_set_the_dates_that_are_believed(tmp_path: Path) -> None:
+    dates = ["2019-12-31", "2020-01-01", "2020-06-30", "2020-07-01"]
+    raw = write(tmp_path / "raw.csv", *[f"a,{date},x,-1" for date in dates])
+    rules = mapping(time="minimum = 2020-01-01\nmaximum = 2020-06-30")
+    summary = ingest([raw], rules, tmp_path / "out.parquet", max_reject_share=1)
+    assert summary.rejected == {"date after 2020-06-30": 1, "date before 2020-01-01": 1}
+    assert summary.kept == 2
 
 
 LOCAL = 'column = "date"\nformats = ["%Y-%m-%d %H:%M"]\n'
@@ -412,11 +428,11 @@ def test_the_careful_reader_and_arrow_agree(
     ]
     raw = write(tmp_path / "raw.csv", *rows)
     rules = mapping(merchant='missing = "keep"')
-    assert sources.inspect(raw, rules.file, 100).plain
+    assert inspection.inspect(raw, rules.file, 100).plain
     found = []
     for careful in (False, True):
         if careful:
-            monkeypatch.setattr(sources.PlainLines, "holds", lambda *_, **__: False)
+            monkeypatch.setattr(inspection.PlainLines, "holds", lambda *_, **__: False)
         out = tmp_path / "out.parquet"
         ingest([raw], rules, out, max_reject_share=1)
         found.append((read(out), rejects(out), out.read_bytes()))
