@@ -1,0 +1,109 @@
+"""Charts of the portfolio, cohort and model pages, checked on their data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dashboard.charts import cohorts, model, portfolio
+from lbsf_core.workspace import SampleFilter
+from tests.dashboard.fake_workspace import EVIL_TAG, FakeWorkspace, fake_performance
+
+NAMES = ("A: high", "B: low")
+
+
+@pytest.fixture
+def comparison():
+    fake = FakeWorkspace()
+    return fake.compare(SampleFilter(bands=("high",)), SampleFilter(bands=("low",)), NAMES)
+
+
+def test_the_distribution_counts_every_sample():
+    fake = FakeWorkspace()
+    figure = portfolio.score_distribution(fake.score_distribution(SampleFilter()), 0.2)
+    assert sum(sum(t.y) for t in figure.data) == fake.summary().samples
+    assert [t.name for t in figure.data] == ["Good", "Bad", "No label yet"]
+    assert figure.layout.shapes[0].x0 == 0.2
+
+
+def test_the_threshold_curve_shows_rate_and_interval():
+    table = FakeWorkspace().thresholds(SampleFilter())
+    figure = portfolio.threshold_curve(table, 0.2)
+    names = [t.name for t in figure.data if t.name]
+    assert names == ["Approved", "Default rate among approved (95% interval)", "Defaults declined"]
+    assert list(figure.data[1].y) == pytest.approx(table["approved"])
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        portfolio.score_distribution(
+            pd.DataFrame(columns=["pd_low", "pd_high", "label", "samples"])
+        ),
+        cohorts.spend(pd.DataFrame(), NAMES, "EUR"),
+        cohorts.attributions(pd.DataFrame(), NAMES),
+        cohorts.over_representation(pd.DataFrame(), NAMES),
+        model.roc(pd.DataFrame()),
+        model.ks(pd.DataFrame()),
+        model.calibration(pd.DataFrame()),
+        model.by_history(pd.DataFrame()),
+    ],
+)
+def test_an_empty_chart_says_so(figure):
+    assert not figure.data
+    assert figure.layout.annotations[0].text
+
+
+def test_cohort_scores_are_shares(comparison):
+    figure = cohorts.scores(comparison.scores, NAMES)
+    for trace in figure.data:
+        assert sum(trace.y[:-1]) == pytest.approx(1.0)
+
+
+def test_default_rates_carry_their_interval(comparison):
+    figure = cohorts.default_rates(comparison.sizes, NAMES)
+    row = comparison.sizes.iloc[0]
+    first = figure.data[0]
+    assert first.x[0] == pytest.approx(row["default_rate"])
+    assert first.error_x.array[0] == pytest.approx(row["hi"] - row["default_rate"])
+
+
+def test_merchants_from_both_ends_chance_marked_apart(comparison):
+    figure = cohorts.over_representation(comparison.merchants, NAMES, most=3)
+    assert len(figure.layout.yaxis.ticktext) == 6
+    drawn = sum(len(t.x) for t in figure.data)
+    assert drawn == 6
+    assert figure.layout.xaxis.type == "log"
+
+
+def test_fault_2_merchants_in_cohort_charts_are_literal(comparison):
+    assert EVIL_TAG in set(comparison.merchants["merchant"])
+    for figure in (
+        cohorts.over_representation(comparison.merchants, NAMES),
+        cohorts.attributions(comparison.attributions, NAMES, most=30),
+    ):
+        assert "<img" not in figure.to_json().replace("<br>", "")
+
+
+def test_the_ks_line_stands_at_the_widest_gap():
+    frame = fake_performance().ks
+    figure = model.ks(frame)
+    gap = (frame["bad"] - frame["good"]).abs()
+    assert figure.layout.shapes[0].x0 == frame["threshold"][gap.idxmax()]
+    assert f"KS {gap.max():.2f}" in figure.layout.annotations[0].text
+
+
+def test_histories_keep_their_order_where_an_auc_is_missing():
+    frame = fake_performance().by_history
+    figure = model.by_history(frame)
+    assert figure.layout.xaxis.ticktext == tuple(frame["history"])
+    assert list(figure.data[0].x) == [1, 2, 3]
+    assert np.isfinite(figure.data[0].y).all()
+
+
+def test_calibration_has_bins_and_the_diagonal():
+    frame = fake_performance().calibration
+    figure = model.calibration(frame)
+    assert list(figure.data[1].x) == frame["pd"].tolist()
+    assert list(figure.data[0].x) == [0, 1]

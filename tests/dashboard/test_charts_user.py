@@ -1,0 +1,145 @@
+"""The timeline, its lanes and the relations, checked on their data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dashboard.charts import lanes, relations
+from dashboard.charts.timeline import GL_FROM, dot_size, timeline
+from tests.dashboard.fake_workspace import EVIL, EVIL_TAG, SHOPS, make_explanation
+
+
+@pytest.fixture
+def big():
+    return make_explanation("big", merchants=SHOPS, payments=1500, seed=4)
+
+
+def _arranged(explanation, **options):
+    return lanes.arrange(explanation.merchants_frame(), explanation.payments_frame(), **options)
+
+
+def test_others_keep_every_payment_and_every_sum(big):
+    found = _arranged(big, most=10)
+    assert len(found.merchants) == 11
+    assert found.merchants["others"].tolist() == [False] * 10 + [True]
+    assert found.merchants["payments"].sum() == len(found.payments) == 1500
+    assert found.merchants["attribution"].sum() == pytest.approx(big.merchant_attributions.sum())
+    assert found.merchants["weight"].sum() == pytest.approx(1.0)
+    totals = found.payments.groupby("lane")["amount"].sum()
+    assert totals.to_numpy() == pytest.approx(found.merchants["total"].to_numpy(dtype=float))
+
+
+def test_one_merchant_too_many_makes_no_rest(big):
+    assert not _arranged(big, most=len(SHOPS) - 1).merchants["others"].any()
+
+
+def test_the_selected_merchant_always_has_a_lane(big):
+    last = _arranged(big, most=40).merchants["merchant"].iloc[-1]
+    assert last not in set(_arranged(big, most=10).merchants["merchant"])
+    assert last in set(_arranged(big, most=10, always=last).merchants["merchant"])
+
+
+@pytest.mark.parametrize(
+    ("sort", "value"),
+    [
+        ("Attribution", lambda f: f["attribution"].abs()),
+        ("Attention", lambda f: f["weight"]),
+        ("Spend", lambda f: f["money_in"] + f["money_out"]),
+        ("Recency", lambda f: pd.to_datetime(f["last"]).astype("int64")),
+    ],
+)
+def test_lanes_are_sorted(big, sort, value):
+    rows = _arranged(big, sort=sort, most=40).merchants
+    assert (np.diff(value(rows).to_numpy(dtype=float)) <= 0).all()
+
+
+def test_the_timeline_draws_every_payment_once_in_its_direction():
+    explanation = make_explanation()
+    figure = timeline(_arranged(explanation), currency="EUR")
+    money_in, money_out = figure.data[0], figure.data[1]
+    assert money_in.name == "Money in"
+    assert len(money_in.x) == (explanation.amounts > 0).sum()
+    assert len(money_out.x) == (explanation.amounts <= 0).sum()
+    assert money_out.customdata[0][0] in explanation.merchants
+    attribution, attention = figure.data[2], figure.data[3]
+    assert sum(attribution.x) == pytest.approx(explanation.merchant_attributions.sum())
+    assert sum(attention.x) == pytest.approx(1.0)
+    titles = [a.text for a in figure.layout.annotations]
+    assert any("attention, not a cause" in t for t in titles)
+    assert any("attribution, logit" in t for t in titles)
+
+
+def test_a_selection_marks_its_own_payments_and_dims_the_rest():
+    explanation = make_explanation()
+    name = explanation.merchants[3]
+    figure = timeline(_arranged(explanation), currency="EUR", selected=name)
+    marked = sum(len(t.selectedpoints) for t in figure.data[:2])
+    assert marked == np.diff(explanation.offsets)[3]
+    assert sum(o == 1.0 for o in figure.data[2].marker.opacity) == 1
+    assert len(figure.layout.shapes) >= 3
+
+
+def test_the_chart_stays_bounded_and_many_payments_use_the_graphics_card(big):
+    figure = timeline(_arranged(big, most=40), currency="EUR")
+    assert figure.layout.height <= 41 * 25 + 200
+    assert figure.data[0].type == "scatter"
+    many = make_explanation(merchants=SHOPS, payments=GL_FROM + 1)
+    assert timeline(_arranged(many), currency="EUR").data[0].type == "scattergl"
+
+
+def test_fault_2_names_in_the_timeline_are_literal():
+    explanation = make_explanation(merchants=EVIL, payments=60)
+    figure = timeline(_arranged(explanation), currency="EUR")
+    assert not any("<img" in t or "<b>" in t for t in figure.layout.yaxis.ticktext)
+    for trace in figure.data[:2]:
+        assert not any("<img" in row[1] or "<IMG" in row[2] for row in trace.customdata)
+    names = [row[0] for trace in figure.data[:2] for row in trace.customdata]
+    assert EVIL_TAG in names  # the raw name picks the merchant, and is drawn nowhere
+
+
+def test_one_payment_has_a_lane_and_a_span():
+    explanation = make_explanation(merchants=SHOPS[:1], payments=1)
+    figure = timeline(_arranged(explanation), currency="EUR")
+    left, right = figure.layout.xaxis.range
+    assert pd.Timestamp(left) < pd.Timestamp(figure.data[0].x[0]) < pd.Timestamp(right)
+
+
+def test_dots_grow_with_the_amount_and_stay_in_their_lane():
+    sizes = dot_size(np.array([1.0, -100.0, 10_000.0, 0.0]))
+    assert sizes[0] < sizes[1] < sizes[2] <= 19
+    assert sizes[3] > 4
+    assert dot_size(np.zeros(2)).tolist() == [7.0, 7.0]
+
+
+def test_the_heat_map_can_be_clicked_through_its_squares():
+    weights = np.array([[0.7, 0.3], [0.1, 0.9]])
+    figure = relations.heat_map(weights, ["a", "<b>"], selected="a")
+    squares = figure.data[1]
+    assert [row[0] for row in squares.customdata] == ["a", "a", "<b>", "<b>"]
+    assert [row[3] for row in squares.customdata] == ["70.0%", "30.0%", "10.0%", "90.0%"]
+    assert figure.layout.yaxis.ticktext == ("a", "&lt;b&gt;")
+    assert len(figure.layout.shapes) == 2
+
+
+def test_the_strongest_relation_wins_in_either_direction():
+    weights = np.array([[0.0, 0.1, 0.2], [0.8, 0.0, 0.1], [0.3, 0.1, 0.0]])
+    assert relations.strongest(weights, 1) == [(0, 1, 1.0)]
+    assert {(a, b) for a, b, _ in relations.strongest(weights, 1, selected=2)} == {
+        (0, 1), (0, 2), (1, 2),
+    }  # fmt: skip
+    assert relations.strongest(np.ones((1, 1)), 5) == []
+
+
+def test_the_graph_sizes_by_money_and_colours_by_effect(big):
+    merchants = big.merchants_frame()
+    chosen = relations.pick(merchants, always=merchants["merchant"].iloc[-1])
+    assert len(chosen) == relations.MOST
+    assert int(merchants["segment"].iloc[-1]) in chosen
+    rows = merchants.set_index("segment", drop=False).loc[chosen]
+    nodes = relations.graph(big.relations[chosen][:, chosen], rows).data[-1]
+    money = (rows["money_in"] + rows["money_out"]).to_numpy()
+    assert np.argmax(nodes.marker.size) == np.argmax(money)
+    ups = [c == "#D55E00" for c in nodes.marker.color]
+    assert ups == (rows["attribution"] > 0).tolist()

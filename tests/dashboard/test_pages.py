@@ -1,0 +1,270 @@
+"""Every page through AppTest: the usual, the empty, the unknown, the hostile, the broken."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dashboard import state
+from tests.dashboard.conftest import Open
+from tests.dashboard.fake_workspace import EVIL, EVIL_IMAGE, SHOPS, FakeWorkspace, broken_open
+
+PAGES = ("portfolio", "user", "cohorts", "model")
+
+
+def words(at: AppTest) -> str:
+    """Everything on the page that Streamlit renders as markdown, or as text."""
+    kinds = (at.markdown, at.caption, at.header, at.subheader, at.warning, at.error, at.info)
+    parts = [element.value for kind in kinds for element in kind]
+    parts += [element.label for kind in (at.metric, at.button, at.selectbox) for element in kind]
+    parts += [element.value for element in at.metric]
+    parts += [element.value for element in at.text]
+    return "\n".join(str(part) for part in parts)
+
+
+def charts(at: AppTest) -> dict[str, Any]:
+    """Chart specs by their alternative text."""
+    found = {}
+    for element in at.get("plotly_chart"):
+        found[element.proto.alt] = json.loads(element.proto.spec)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_opens_and_names_its_charts(open_page: Open, page: str):
+    at = open_page(page, user="U001")
+    assert not at.exception
+    assert charts(at)
+    assert all(charts(at)), "a chart without alt text"
+    assert "Simulated" in " ".join(e.value for e in at.markdown) + words(at)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_damaged_workspace_says_what_to_do(open_page: Open, page: str):
+    at = open_page(page, opener=broken_open)
+    assert not at.exception
+    assert "can’t be read" in words(at)
+    assert "does not match its hash" in words(at)
+    assert "lbsf workspace" in words(at)
+
+
+def test_no_workspace_named(monkeypatch: pytest.MonkeyPatch, open_page: Open):
+    at = open_page("portfolio")
+    monkeypatch.delenv(state.WORKSPACE_ENV)
+    at.run()
+    assert "lbsf dashboard DIR" in words(at)
+
+
+def test_several_workspaces_get_a_picker(open_page: Open):
+    at = open_page("portfolio", workspaces=("first", "second"))
+    assert at.sidebar.selectbox(key="workspace").options == ["first", "second"]
+    at.sidebar.selectbox(key="workspace").select("second").run()
+    assert not at.exception
+    assert not open_page("portfolio").sidebar.selectbox
+
+
+# ---- portfolio ----------------------------------------------------------------------------------
+
+
+def test_the_queue_holds_the_riskiest_first(open_page: Open):
+    at = open_page("portfolio")
+    table = at.dataframe[0].value
+    assert table["user_id"].iloc[0] == "U000"
+    assert table["pd"].is_monotonic_decreasing
+    assert len(at.metric) == 4
+
+
+def test_filters_narrow_the_queue(open_page: Open):
+    at = open_page("portfolio")
+    at.text_input(key="q_user").set_value("hostile").run()
+    assert at.dataframe[0].value["user_id"].tolist() == ["hostile"]
+    assert "hostile" in words(at)
+
+
+def test_a_link_brings_its_filters_back(open_page: Open):
+    at = open_page("portfolio", q_user="U00", threshold="10.0")
+    assert len(at.dataframe[0].value) == 10
+    assert at.slider(key="threshold").value == 10.0
+
+
+def test_nothing_matches(open_page: Open):
+    at = open_page("portfolio", q_user="%")
+    assert not at.exception
+    assert "No sample matches" in words(at)
+    assert not at.dataframe
+
+
+def test_an_empty_workspace(open_page: Open):
+    at = open_page("portfolio", summary={"samples": 0, "users": 0, "payments": 0})
+    assert "holds no scored sample" in words(at)
+
+
+def test_a_proxy_label_is_said_plainly(open_page: Open):
+    at = open_page("portfolio", summary={"simulated": False, "proxy": True, "label": "stop60"})
+    assert "Proxy label" in words(at)
+    assert "Simulated" not in words(at)
+
+
+# ---- user ---------------------------------------------------------------------------------------
+
+
+def test_the_user_page_shows_the_score_and_that_it_adds_up(open_page: Open):
+    at = open_page("user", user="U001")
+    figures = {m.label: m.value for m in at.metric}
+    assert figures["Payments"] == "240"
+    assert figures["Probability of default"].endswith("%")
+    assert "Adds up" in words(at)
+    assert "3 payments dropped by caps" in words(at)
+    assert not at.error
+
+
+def test_a_broken_sum_is_loud(open_page: Open):
+    at = open_page("user", user="broken")
+    assert "does not add up" in at.error[0].value
+
+
+def test_a_chosen_merchant_rules_every_panel(open_page: Open):
+    at = open_page("user", user="U001")
+    name = SHOPS[3]
+    at.selectbox(key="merchant").select(name).run()
+    assert not at.exception
+    assert set(at.dataframe[0].value["merchant"]) == {name}
+    assert f"Selected: {name}" in words(at)
+    specs = charts(at)
+    timeline = next(s for alt, s in specs.items() if "over time" in alt)
+    assert sum(o == 1.0 for o in timeline["data"][2]["marker"]["opacity"]) == 1
+    heat = next(s for alt, s in specs.items() if "heat map" in alt)
+    assert len(heat["layout"]["shapes"]) == 2
+    at.segmented_control(key="lanes").select("Spend").run()
+    assert at.selectbox(key="merchant").value == name
+    at.button(key="clear_merchant").click().run()
+    assert at.selectbox(key="merchant").value is None
+    assert at.dataframe[0].value["merchant"].nunique() == 12
+
+
+def test_a_deep_link_restores_user_cutoff_and_merchant(open_page: Open):
+    at = open_page("user", user="U002", cutoff="2024-03-31", merchant=SHOPS[1])
+    assert at.text_input(key="user").value == "U002"
+    assert at.selectbox(key="cutoff").value == "2024-03-31"
+    assert at.selectbox(key="merchant").value == SHOPS[1]
+
+
+def test_next_walks_the_queue_and_forgets_the_merchant(open_page: Open):
+    at = open_page("user", user="U001", merchant=SHOPS[1])
+    at.button(key="step_Next").click().run()
+    assert at.text_input(key="user").value == "U002"
+    assert at.selectbox(key="merchant").value is None
+    assert not at.exception
+
+
+def test_fault_27_empty_history(open_page: Open):
+    at = open_page("user", user="empty")
+    assert not at.exception
+    assert "No payment lies in this window" in words(at)
+    assert not charts(at)
+
+
+@pytest.mark.parametrize("user", ["one-payment", "one-merchant"])
+def test_fault_27_one_payment_one_merchant(open_page: Open, user: str):
+    at = open_page("user", user=user)
+    assert not at.exception
+    assert len(charts(at)) == 1
+    assert "One merchant only" in words(at)
+
+
+def test_fault_27_unknown_user(open_page: Open):
+    at = open_page("user", user="U00")
+    assert not at.exception
+    assert "No user" in words(at)
+    at.button(key="suggest_0").click().run()
+    assert at.text_input(key="user").value == "U000"
+    assert charts(at)
+
+
+def test_no_user_yet_offers_the_riskiest(open_page: Open):
+    at = open_page("user")
+    assert not at.exception
+    next(b for b in at.button if b.label == "U000").click().run()
+    assert at.text_input(key="user").value == "U000"
+
+
+@pytest.mark.parametrize("name", EVIL)
+def test_fault_1_hostile_merchants_never_reach_markdown(open_page: Open, name: str):
+    at = open_page("user", user="hostile")
+    at.selectbox(key="merchant").set_value(name).run()
+    assert not at.exception
+    assert "Selected" in words(at)
+    assert name not in words(at).replace("\\\\", "")
+    assert "](http" not in words(at)
+
+
+@pytest.mark.parametrize("typed", [EVIL_IMAGE, "<img src=x>", "=1+1", "%", "' OR 1=1 --"])
+def test_fault_1_what_somebody_types_is_literal_too(open_page: Open, typed: str):
+    for page, key in (("user", "user"), ("portfolio", "q_user")):
+        at = open_page(page, **{key: typed})
+        assert not at.exception
+        assert "](http" not in words(at)
+        assert "<img" not in words(at).replace("\\<", "")
+
+
+def test_a_busy_user_stays_bounded(open_page: Open):
+    at = open_page("user", user="big")
+    assert not at.exception
+    timeline = next(s for alt, s in charts(at).items() if "over time" in alt)
+    assert "10 others together" in timeline["layout"]["yaxis"]["ticktext"]
+    assert timeline["layout"]["height"] < 800
+
+
+# ---- cohorts and model --------------------------------------------------------------------------
+
+
+def test_two_cohorts_from_filters(open_page: Open):
+    at = open_page("cohorts")
+    assert len(charts(at)) == 5
+    assert at.dataframe[0].value["cohort"].tolist()[0].startswith("A: high")
+    at.multiselect(key="a_band").set_value(["medium"]).run()
+    assert at.dataframe[0].value["cohort"].tolist()[0] == "A: medium band"
+
+
+def test_a_cohort_link_restores_both_sides(open_page: Open):
+    at = open_page("cohorts", a_name="Gamblers", a_merchant="casino", b_band="low")
+    names = at.dataframe[0].value["cohort"].tolist()
+    assert names == ["Gamblers", "B: low band"]
+    assert at.text_input(key="a_merchant").value == "casino"
+
+
+def test_overlap_and_small_cohorts_are_said(open_page: Open):
+    at = open_page("cohorts", a_band="very high", b_band="very high")
+    assert "lie in both cohorts" in at.warning[0].value
+    assert "fewer than ten" in at.warning[0].value
+
+
+def test_an_empty_cohort(open_page: Open):
+    at = open_page("cohorts", a_merchant="no such merchant")
+    assert not at.exception
+    assert "is empty" in words(at)
+    assert not charts(at)
+
+
+def test_the_model_page_shows_metrics_card_and_warnings(open_page: Open):
+    at = open_page("model")
+    assert [m.label for m in at.metric] == ["AUC", "KS", r"PR\-AUC", "Brier", "ECE"]
+    assert "21 bad" in words(at)
+    assert "What it is" in words(at)
+    assert "](http" not in str(at.table[0].value)
+
+
+def test_a_model_without_labels(open_page: Open, monkeypatch: pytest.MonkeyPatch):
+    full = FakeWorkspace.performance
+
+    def none(self):
+        found = full(self)
+        return type(found)(**{**vars(found), "metrics": found.metrics.iloc[:0]})
+
+    monkeypatch.setattr(FakeWorkspace, "performance", none)
+    at = open_page("model")
+    assert not at.exception
+    assert "no labels to measure against" in words(at)

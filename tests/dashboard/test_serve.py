@@ -1,0 +1,65 @@
+"""The server's start: ports, addresses, errors, headers."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from dashboard import serve as serving
+from dashboard.asgi import HEADERS, SecurityHeaders
+from lbsf_core.errors import LbsfError, WorkspaceError
+
+
+@pytest.fixture
+def taken_port():
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen()
+        yield held.getsockname()[1]
+
+
+def test_a_taken_port_says_what_to_do(taken_port):
+    with pytest.raises(LbsfError, match=rf"Port {taken_port} .* is taken.*--port"):
+        serving._port("127.0.0.1", taken_port)
+
+
+def test_without_a_port_a_free_one_is_found(taken_port, monkeypatch):
+    monkeypatch.setattr(serving, "FIRST_PORT", taken_port)
+    assert serving._port("127.0.0.1", None) > taken_port
+
+
+def test_a_folder_without_workspace_is_refused_before_the_server_starts(tmp_path, monkeypatch):
+    def none(path):
+        raise WorkspaceError(f"{path}: no workspace here")
+
+    monkeypatch.setattr(serving, "find_workspaces", none)
+    monkeypatch.setattr(serving.subprocess, "Popen", lambda *_, **__: pytest.fail("started"))
+    with pytest.raises(WorkspaceError, match="no workspace"):
+        serving.serve(tmp_path)
+
+
+def test_the_address_is_one_that_a_browser_understands():
+    assert serving._name("0.0.0.0") == "127.0.0.1"  # noqa: S104
+    assert serving._name("::1") == "[::1]"
+
+
+def test_only_the_loopback_address_limits_the_names_it_answers_to():
+    assert any("allowedHosts" in part for part in serving._command("127.0.0.1", 1))
+    assert not any("allowedHosts" in part for part in serving._command("10.0.0.4", 1))
+
+
+def test_every_answer_carries_the_headers():
+    sent = []
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(SecurityHeaders(app)({"type": "http"}, None, send))
+    names = {name.decode().lower() for name, _ in sent[0]["headers"]}
+    assert names == {name.lower() for name in HEADERS}
+    assert "http:" not in HEADERS["Content-Security-Policy"]

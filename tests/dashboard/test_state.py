@@ -1,0 +1,61 @@
+"""Selection, link parameters and caches."""
+
+from __future__ import annotations
+
+import pytest
+
+from dashboard import state
+
+
+@pytest.fixture
+def session(monkeypatch: pytest.MonkeyPatch) -> dict:
+    held: dict = {}
+    monkeypatch.setattr(state.st, "session_state", held)
+    return held
+
+
+def event(*customdata):
+    return {"selection": {"points": [{"customdata": list(c)} for c in customdata]}}
+
+
+def test_a_click_picks_the_merchant_that_its_point_names(session):
+    session["timeline"] = event(("gym", "shown"))
+    state.pick_merchant("timeline")
+    assert session["merchant"] == "gym"
+
+
+def test_an_empty_event_keeps_the_selection(session):
+    session |= {"timeline": event(), "merchant": "gym"}
+    state.pick_merchant("timeline")
+    assert session["merchant"] == "gym"
+
+
+def test_the_lane_of_the_others_selects_nothing(session):
+    session |= {"timeline": event(("", "12 others")), "merchant": None}
+    state.pick_merchant("timeline")
+    assert session["merchant"] is None
+
+
+def test_another_case_forgets_the_merchant(session):
+    session["merchant"] = "gym"
+    state.show_case("U2", "2024-03-31T00:00:00+00:00")
+    assert session == {"user": "U2", "cutoff": "2024-03-31", "merchant": None}
+
+
+def test_a_choice_that_is_no_longer_offered_is_dropped(session):
+    session["merchant"] = "gym"
+    state.drop_stale("merchant", ["shop"])
+    assert session["merchant"] is None
+    state.drop_stale("never set", ["shop"])
+    assert "never set" not in session
+
+
+def test_a_workspace_made_again_is_opened_again(tmp_path, monkeypatch):
+    import os
+
+    monkeypatch.setenv(state.WORKSPACE_ENV, str(tmp_path))
+    monkeypatch.setattr(state, "find_workspaces", lambda path: {"demo": path})
+    (tmp_path / "manifest.json").write_text("{}")
+    before = state.sources()["demo"]
+    os.utime(tmp_path / "manifest.json", ns=(10**18 * 2, 10**18 * 2))
+    assert state.sources()["demo"] != before
