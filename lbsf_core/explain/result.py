@@ -81,9 +81,14 @@ class Explanation:
         gap = float(self.merchant_attributions.sum()) - (self.logit - self.baseline_logit)
         if not abs(gap) <= tolerance:
             found.append(f"Merchants miss the score's distance to the baseline by {gap:+.4f}.")
-        sums = np.add.reduceat(
-            np.append(self.payment_attributions, 0.0), np.minimum(self.offsets[:-1], len(self.amounts))
-        ) if len(self.merchants) else np.zeros(0)
+        sums = (
+            np.add.reduceat(
+                np.append(self.payment_attributions, 0.0),
+                np.minimum(self.offsets[:-1], len(self.amounts)),
+            )
+            if len(self.merchants)
+            else np.zeros(0)
+        )
         worst = float(np.max(np.abs(sums - self.merchant_attributions), initial=0.0))
         if not worst <= tolerance:
             found.append(f"The payments of a merchant miss its value by up to {worst:.4f}.")

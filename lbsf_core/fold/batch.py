@@ -160,7 +160,9 @@ class FoldedBatch:
             steps = np.diff(self.timestamps)
             steps[self.offsets[1:-1] - 1] = 0  # a new segment may begin earlier
             if np.any(steps < 0):
-                raise BatchError(f"payment {int(np.argmin(steps)) + 1} is older than the one before.")
+                raise BatchError(
+                    f"payment {int(np.argmin(steps)) + 1} is older than the one before."
+                )
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -214,7 +216,9 @@ class FoldedBatch:
         kept, counts = np.unique(segment, return_counts=True)
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         last = self.timestamps[rows[starts[1:] - 1]]
-        names = np.array([self.merchants.words[c] for c in self.merchants.codes[kept]], dtype=object)
+        names = np.array(
+            [self.merchants.words[c] for c in self.merchants.codes[kept]], dtype=object
+        )
         sample = self.sample_of_segment[kept]
         order = np.array(
             sorted(range(len(kept)), key=lambda i: (sample[i], -last[i], names[i])), dtype=np.int64

@@ -1,9 +1,9 @@
 """The folded store on disk: open it, read one user, or stream batches.
 
-    STORE/payments.parquet   one row a kept payment, sorted by (sample, segment, timestamp)
-    STORE/samples.parquet    one row a sample, sorted by (user, cutoff); `row_start` says where
-                             its payments begin, so one user is a read of one row group
-    STORE/manifest.json      versions, window, caps, fields, SHA-256 of both files and of the sources
+STORE/payments.parquet   one row a kept payment, sorted by (sample, segment, timestamp)
+STORE/samples.parquet    one row a sample, sorted by (user, cutoff); `row_start` says where
+                         its payments begin, so one user is a read of one row group
+STORE/manifest.json      versions, window, caps, fields, SHA-256 of both files and of the sources
 """
 
 from __future__ import annotations
@@ -239,7 +239,11 @@ def _runs(counts: Ints, limit: int) -> Iterator[tuple[int, int]]:
 
 def _strings(column: pa.ChunkedArray) -> Strings:
     """A dictionary-encoded Arrow column as codes and words; null reads as an empty text."""
-    array = column.unify_dictionaries().combine_chunks() if column.num_chunks else pa.array([], pa.dictionary(pa.int32(), pa.string()))
+    array = (
+        column.unify_dictionaries().combine_chunks()
+        if column.num_chunks
+        else pa.array([], pa.dictionary(pa.int32(), pa.string()))
+    )
     if isinstance(array, pa.ChunkedArray):
         array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
     if not pa.types.is_dictionary(array.type):

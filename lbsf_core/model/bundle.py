@@ -1,0 +1,131 @@
+"""The bundle: a trained model on disk, as safetensors and JSON with hashes. No pickle, ever.
+
+BUNDLE/weights.safetensors   every weight and buffer
+BUNDLE/manifest.json         versions, config, fields, what they learned, calibration, how it
+                             was trained, metrics, card, SHA-256 of the weights
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+import lbsf_core
+from lbsf_core.config import ModelConfig
+from lbsf_core.errors import BundleError
+from lbsf_core.files import atomic_write, check_hashes, dump_json, read_json, recover, sha256
+from lbsf_core.model.lbsf import LBSF
+from lbsf_core.payments.schema import Field
+
+BUNDLE_VERSION = 1
+WEIGHTS, MANIFEST = "weights.safetensors", "manifest.json"
+_AGAIN = "Train it again with `lbsf train`, or copy the bundle again from where it came from."
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model and everything that is needed to use it and to know where it came from.
+
+    Attributes:
+        model: in evaluation mode.
+        calibration: slope and intercept, logit -> PD.
+        training: settings, split, seed, data and code hashes, versions.
+        metrics: name -> {"value", "lo", "hi"} on the test part.
+        card: heading -> sentences.
+    """
+
+    model: LBSF
+    calibration: Mapping[str, float]
+    training: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    card: Mapping[str, list[str]] = field(default_factory=dict)
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest as plain JSON values, without file hashes."""
+        return {
+            "bundle_version": BUNDLE_VERSION,
+            "config": self.model.config.to_dict(),
+            "fields": [asdict(f) for f in self.model.fields],
+            "fitted": self.model.fitted,
+            "calibration": dict(self.calibration),
+            "training": dict(self.training),
+            "metrics": dict(self.metrics),
+            "card": {heading: list(lines) for heading, lines in self.card.items()},
+        }
+
+    def save(self, path: str | Path) -> Path:
+        """Write the bundle (atomically; an existing one is replaced)."""
+        path = Path(path)
+        with atomic_write(path) as folder:
+            folder.mkdir()
+            state = {name: t.contiguous() for name, t in self.model.state_dict().items()}
+            safetensors.torch.save_file(state, folder / WEIGHTS)
+            manifest = self.manifest() | {"files": {WEIGHTS: sha256(folder / WEIGHTS)}}
+            (folder / MANIFEST).write_text(dump_json(manifest), encoding="utf-8")
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> Bundle:
+        """Read a bundle, refusing whatever is not exactly what was written.
+
+        Raises:
+            BundleError: missing, damaged, of another version, or holding anything unsafe (a
+                link, a path that leads out of the folder, a pickle or any other unknown file).
+        """
+        path = Path(path)
+        recover(path)
+        if not (path / MANIFEST).is_file():
+            raise BundleError(f"{path}: is no bundle (no {MANIFEST}). {_AGAIN}")
+        for entry in sorted(path.iterdir()):
+            if entry.is_symlink() or entry.name not in (WEIGHTS, MANIFEST):
+                raise BundleError(
+                    f"{entry}: a bundle holds {WEIGHTS} and {MANIFEST} as plain files and nothing "
+                    "else; refused. Remove the file if you trust the rest."
+                )
+        data = read_json(path / MANIFEST)
+        version = data.get("bundle_version") if isinstance(data, dict) else None
+        if version != BUNDLE_VERSION:
+            raise BundleError(
+                f"{path}: bundle version {version}, this lbsf reads {BUNDLE_VERSION}. {_AGAIN}"
+            )
+        if set(data.get("files", {})) != {WEIGHTS}:
+            raise BundleError(f"{path}: the manifest must name {WEIGHTS} alone; refused. {_AGAIN}")
+        check_hashes(path, data["files"], BundleError, _AGAIN)
+        try:
+            fields = [Field(**entry) for entry in data["fields"]]
+            model = LBSF(ModelConfig.from_dict(data["config"]), fields, data["fitted"])
+            model.load_state_dict(safetensors.torch.load_file(path / WEIGHTS))
+        except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"{path}: does not hold together ({error}). {_AGAIN}") from error
+        return cls(
+            model.eval(), data["calibration"], data["training"], data["metrics"], data["card"]
+        )
+
+
+def code_hash() -> str:
+    """SHA-256 over the sources of lbsf_core: names the code that made a bundle."""
+    root = Path(lbsf_core.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result depends on."""
+    return {
+        "lbsf": lbsf_core.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }

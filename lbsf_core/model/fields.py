@@ -1,0 +1,284 @@
+"""Field encoders: every field of a payment becomes rows of a small table, with weights.
+
+All encoders share one form. A field reads its values as `Entries`: for each payment a few row
+numbers of the field's table, each with a weight. The field's vector is the weighted sum of those
+rows. So the sum over all fields of a payment is one embedding bag, the cheapest operation there
+is, and any single field's vector can still be had for an explanation.
+
+    text       one row: its n-gram vector, computed once per distinct text of the batch
+    category   one row: its own, or row 0 for a category unseen in training
+    amount     two rows: the knots around the value, weighted by nearness (piecewise linear)
+    number     the same, and row 0 for a missing one; an extra timestamp is a number of days
+    timestamp  calendar rows (hour, weekday, day of month) and knots of recency and of two gaps
+
+Knots and vocabularies are fitted on the training part only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lbsf_core.fold.batch import DAY, FoldedBatch, Strings
+from lbsf_core.model.text import hash_texts
+from lbsf_core.payments.schema import Field, FieldKind
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Entries:
+    """(N, K) rows of a field's table and their (N, K) weights."""
+
+    rows: Tensor
+    weights: Tensor
+
+
+def signed_log(values: Floats) -> Floats:
+    """sign(x) * log(1 + |x|): cents and millions on one scale, direction kept."""
+    return np.sign(values) * np.log1p(np.abs(values))
+
+
+def number_values(field: Field, batch: FoldedBatch) -> Floats:
+    """(N,) values of an amount, a number or an extra timestamp, on the scale of their knots.
+
+    The scale is the signed log; an extra timestamp counts in days from the payment.
+    """
+    if field.name == "amount":
+        return signed_log(batch.amounts)
+    values = batch.numbers[field.name]
+    if field.kind is FieldKind.TIMESTAMP:
+        values = (values - batch.timestamps) / DAY
+    return signed_log(values)
+
+
+def fit_knots(values: Floats, bins: int) -> list[float]:
+    """Strictly rising knots at the quantiles of the finite values (at least two knots)."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return [0.0, 1.0]
+    knots = np.unique(np.quantile(finite, np.linspace(0, 1, bins)))
+    return knots.tolist() if len(knots) > 1 else [float(knots[0]), float(knots[0]) + 1.0]
+
+
+def knot_entries(values: Floats, knots: Floats, first_row: int = 0) -> tuple[Ints, Floats]:
+    """Rows and weights of the two knots around each value; beyond the ends the end knot alone.
+
+    >>> knot_entries(np.array([0.5, 9.0]), np.array([0.0, 1.0, 3.0]))[1].tolist()
+    [[0.5, 0.5], [0.0, 1.0]]
+    """
+    low = np.clip(np.searchsorted(knots, values, side="right") - 1, 0, len(knots) - 2)
+    share = np.clip((values - knots[low]) / (knots[low + 1] - knots[low]), 0.0, 1.0)
+    rows = np.stack([low, low + 1], axis=1) + first_row
+    return rows, np.stack([1.0 - share, share], axis=1)
+
+
+def payment_gaps(batch: FoldedBatch) -> tuple[Floats, Floats]:
+    """Days since the user's previous payment and since the previous one at the same merchant.
+
+    Returns:
+        Two (N,) arrays; NaN for a first payment.
+    """
+    times, n = batch.timestamps, len(batch.timestamps)
+    same = np.full(n, np.nan)
+    same[1:] = np.diff(times) / DAY
+    same[batch.offsets[:-1]] = np.nan
+    sample = batch.sample_of_payment
+    order = np.lexsort((times, sample))
+    gaps = np.full(n, np.nan)
+    gaps[1:] = np.diff(times[order]) / DAY
+    gaps[1:][np.diff(sample[order]) != 0] = np.nan
+    user = np.empty(n)
+    user[order] = gaps
+    return user, same
+
+
+def local_calendar(batch: FoldedBatch) -> tuple[Ints, Ints, Ints]:
+    """Hour (0-23), weekday (Monday = 0) and day of month (1-31) in the batch's time zone."""
+    when = pd.DatetimeIndex(batch.timestamps.view("datetime64[us]"), tz="UTC")
+    local = when.tz_convert(batch.timezone) if batch.timezone != "UTC" else when
+    wall = local.tz_localize(None).as_unit("us").asi8
+    days = wall // DAY
+    first = wall.view("datetime64[us]").astype("datetime64[M]").astype("datetime64[D]")
+    return (wall - days * DAY) // 3_600_000_000, (days + 3) % 7, days - first.astype(np.int64) + 1
+
+
+class FieldEncoder(nn.Module):
+    """One field's table and how to read the field from a batch. See the module's docstring."""
+
+    def __init__(self, field: Field) -> None:
+        super().__init__()
+        self.field = field
+
+    def entries(self, batch: FoldedBatch) -> Entries:
+        """Rows and weights of every payment of the batch."""
+        raise NotImplementedError
+
+    def table(self, batch: FoldedBatch) -> Tensor:
+        """(R, D) table for this batch."""
+        raise NotImplementedError
+
+    def vectors(self, batch: FoldedBatch) -> Tensor:
+        """(N, D) the field's vector of every payment."""
+        at = self.entries(batch)
+        table = self.table(batch)
+        weights = at.weights.to(table.dtype)
+        return F.embedding_bag(at.rows, table, mode="sum", per_sample_weights=weights)
+
+
+class TextEncoder(FieldEncoder):
+    """Words and byte n-grams, hashed; each distinct text is encoded once per batch."""
+
+    def __init__(
+        self, field: Field, width: int, text_width: int, buckets: int, drop: float
+    ) -> None:
+        super().__init__(field)
+        self.buckets = buckets
+        self.drop = drop
+        self.ngrams = nn.Embedding(buckets, text_width)
+        nn.init.normal_(self.ngrams.weight, std=0.5)
+        self.project = nn.Linear(text_width, width)
+
+    def _column(self, batch: FoldedBatch) -> Strings:
+        return batch.merchants if self.field.name == "merchant" else batch.texts[self.field.name]
+
+    def entries(self, batch: FoldedBatch) -> Entries:
+        """One row a payment: its text."""
+        codes = self._column(batch).codes
+        if self.field.name == "merchant":
+            codes = codes[batch.segment_of_payment]
+        rows = torch.from_numpy(codes)[:, None]
+        return Entries(rows, torch.ones(rows.shape))
+
+    def table(self, batch: FoldedBatch) -> Tensor:
+        """(U, D) one row a distinct text."""
+        words = self._column(batch).words or ("",)
+        buckets, offsets = hash_texts(words, self.buckets)
+        bags = F.embedding_bag(
+            torch.from_numpy(buckets),
+            self.ngrams.weight,
+            torch.from_numpy(offsets),
+            mode="mean",
+            include_last_offset=True,
+        )
+        table = self.project(bags)  # (U, D)
+        if self.training and self.drop:
+            # Whole texts are hidden, so that a model does not learn users by their shops.
+            kept = torch.rand(len(table), 1) >= self.drop
+            table = table * kept / (1.0 - self.drop)
+        return table
+
+
+class CategoryEncoder(FieldEncoder):
+    """One row a category known from training; row 0 for the others."""
+
+    def __init__(self, field: Field, width: int, vocabulary: Sequence[str]) -> None:
+        super().__init__(field)
+        self.vocabulary = {word: row for row, word in enumerate(vocabulary, start=1)}
+        self.rows = nn.Embedding(len(vocabulary) + 1, width)
+        nn.init.normal_(self.rows.weight, std=0.1)
+
+    def entries(self, batch: FoldedBatch) -> Entries:
+        """One row a payment."""
+        column = batch.texts[self.field.name]
+        of_word = np.array([self.vocabulary.get(w, 0) for w in column.words], dtype=np.int64)
+        codes = of_word[column.codes] if len(column) else column.codes
+        rows = torch.from_numpy(codes)[:, None]
+        return Entries(rows, torch.ones(rows.shape))
+
+    def table(self, batch: FoldedBatch) -> Tensor:
+        """(V + 1, D)."""
+        return self.rows.weight
+
+
+class NumberEncoder(FieldEncoder):
+    """Piecewise linear in the signed log of the value; row 0 for a missing one."""
+
+    def __init__(self, field: Field, width: int, knots: Sequence[float]) -> None:
+        super().__init__(field)
+        self.knots = np.asarray(knots, dtype=np.float64)
+        self.rows = nn.Embedding(len(knots) + 1, width)
+        nn.init.normal_(self.rows.weight, std=0.1)
+
+    def entries(self, batch: FoldedBatch) -> Entries:
+        """Two rows a payment."""
+        values = number_values(self.field, batch)
+        missing = ~np.isfinite(values)
+        rows, weights = knot_entries(np.where(missing, 0.0, values), self.knots, first_row=1)
+        rows[missing], weights[missing] = 0, [1.0, 0.0]
+        return Entries(torch.from_numpy(rows), torch.from_numpy(weights))
+
+    def table(self, batch: FoldedBatch) -> Tensor:
+        """(knots + 1, D)."""
+        return self.rows.weight
+
+
+class TimeEncoder(FieldEncoder):
+    """When a payment was made: calendar, recency to the cutoff, gap to the previous payment of
+    the user and to the previous one at this merchant.
+    """
+
+    CALENDAR = 24 + 7 + 31
+
+    def __init__(self, field: Field, width: int, knots: dict[str, Sequence[float]]) -> None:
+        super().__init__(field)
+        self.knots = {name: np.asarray(k, dtype=np.float64) for name, k in knots.items()}
+        size = self.CALENDAR + sum(len(k) + 1 for k in self.knots.values())
+        self.rows = nn.Embedding(size, width)
+        nn.init.normal_(self.rows.weight, std=0.05)
+
+    @staticmethod
+    def read(batch: FoldedBatch) -> dict[str, Floats]:
+        """log(1 + days) of recency and both gaps, each (N,); NaN where there is none."""
+        recency = (batch.cutoffs[batch.sample_of_payment] - batch.timestamps) / DAY
+        user, same = payment_gaps(batch)
+        return {
+            "recency": np.log1p(recency),
+            "gap_user": np.log1p(user),
+            "gap_merchant": np.log1p(same),
+        }
+
+    def entries(self, batch: FoldedBatch) -> Entries:
+        """Nine rows a payment: three of the calendar, two knots of each distance."""
+        hour, weekday, day = local_calendar(batch)
+        rows = [np.stack([hour, 24 + weekday, 31 + day - 1], axis=1)]
+        weights = [np.ones(rows[0].shape)]
+        start = self.CALENDAR
+        for name, values in self.read(batch).items():
+            knots = self.knots[name]
+            missing = ~np.isfinite(values)
+            at, share = knot_entries(np.where(missing, 0.0, values), knots, first_row=start + 1)
+            at[missing], share[missing] = start, [1.0, 0.0]
+            rows.append(at)
+            weights.append(share)
+            start += len(knots) + 1
+        return Entries(
+            torch.from_numpy(np.concatenate(rows, axis=1)),
+            torch.from_numpy(np.concatenate(weights, axis=1)),
+        )
+
+    def table(self, batch: FoldedBatch) -> Tensor:
+        """(calendar + knots, D)."""
+        return self.rows.weight
+
+
+def fit_field(field: Field, batch: FoldedBatch, bins: int) -> dict[str, Any]:
+    """What a field's encoder learns from the training part, as JSON values."""
+    if field.name == "timestamp":
+        return {"knots": {k: fit_knots(v, bins) for k, v in TimeEncoder.read(batch).items()}}
+    if field.kind is FieldKind.CATEGORY:
+        column = batch.texts[field.name]
+        counts = np.bincount(column.codes, minlength=len(column.words))
+        return {"vocabulary": sorted(w for w, c in zip(column.words, counts, strict=True) if c > 1)}
+    if field.kind in (FieldKind.AMOUNT, FieldKind.NUMBER, FieldKind.TIMESTAMP):
+        return {"knots": fit_knots(number_values(field, batch), bins)}
+    return {}

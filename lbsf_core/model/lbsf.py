@@ -1,0 +1,282 @@
+"""LBSF, the whole model, top to bottom.
+
+    payments  (N, F fields)  --encoders, gated sum-->  (N, D)  --payment block-->  (N, D)
+    segments                 --merchant aggregation-->  (S, D)
+    relations                --Transformer across a user's merchants-->  (S, D)
+    users                    --attention pooling, head-->  (B,) logits of default
+
+Method: "Financial Risk Assessment via Long-term Payment Behavior Sequence Folding"
+(arXiv 2411.15056). The paper's equations and sizes are not public in detail; what stands here is
+our reading of the method and none of its published numbers is claimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lbsf_core.config import ModelConfig
+from lbsf_core.errors import BatchError
+from lbsf_core.fold.batch import FoldedBatch
+from lbsf_core.model.fields import (
+    CategoryEncoder,
+    FieldEncoder,
+    NumberEncoder,
+    TextEncoder,
+    TimeEncoder,
+    fit_field,
+)
+from lbsf_core.model.merchant import STATISTICS, MerchantAggregation, segment_statistics
+from lbsf_core.model.ragged import length_buckets, segment_ids
+from lbsf_core.model.relation import Bucket, RelationLayer, UserPooling
+from lbsf_core.payments.schema import CORE_FIELDS, Field, FieldKind
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the payments and segments of a batch lie, as tensors, apart from their values."""
+
+    offsets: Tensor  # (S + 1,)
+    user_offsets: Tensor  # (B + 1,)
+    segment: Tensor  # (N,) segment of each payment
+    sample: Tensor  # (S,) sample of each segment
+    buckets: list[Bucket]
+
+    @classmethod
+    def of(cls, batch: FoldedBatch) -> Layout:
+        """The layout of a batch."""
+        offsets = torch.from_numpy(batch.offsets)
+        users = torch.from_numpy(batch.user_offsets)
+        buckets = [Bucket(samples, users) for samples in length_buckets(users.diff())]
+        return cls(offsets, users, segment_ids(offsets), segment_ids(users), buckets)
+
+    def repeat(self, times: int) -> Layout:
+        """The layout of the same batch several times over, one copy after another."""
+        if times == 1:
+            return self
+
+        def tile(offsets: Tensor) -> Tensor:
+            shifts = torch.arange(times, device=offsets.device)[:, None] * offsets[-1]
+            return torch.cat([offsets[:1], (offsets[1:] + shifts).flatten()])
+
+        offsets, users = tile(self.offsets), tile(self.user_offsets)
+        buckets = [Bucket(samples, users) for samples in length_buckets(users.diff())]
+        return Layout(offsets, users, segment_ids(offsets), segment_ids(users), buckets)
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Where the model looked.
+
+    Attributes:
+        payments: (N,) weights over the payments of each segment, mean of heads.
+        merchants: (S,) weights over the merchants of each sample.
+        relations: per sample (H, S_b, S_b) weights between its merchants, mean of layers; rows
+            sum to 1. Empty where the model has no relation layer.
+    """
+
+    payments: Tensor
+    merchants: Tensor
+    relations: list[Tensor]
+
+
+class LBSF(nn.Module):
+    """A payment-sequence model folded by merchant.
+
+    Args:
+        config: sizes.
+        fields: the fields of a payment, core ones first.
+        fitted: per field, what `fit_field` learned from the training part.
+    """
+
+    def __init__(
+        self, config: ModelConfig, fields: Sequence[Field], fitted: dict[str, dict[str, Any]]
+    ) -> None:
+        super().__init__()
+        self.config, self.fields, self.fitted = config, tuple(fields), fitted
+        width = config.width
+        self.encoders = nn.ModuleList(self._encoder(field) for field in fields)
+        self.gates = nn.Parameter(torch.zeros(len(fields)))
+        self.payment_norm = nn.LayerNorm(width)
+        self.payment_block = nn.Sequential(
+            nn.Linear(width, 2 * width),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(2 * width, width),
+        )
+        self.merchants = MerchantAggregation(width, config.heads, config.dropout)
+        self.relations = nn.ModuleList(
+            RelationLayer(width, config.heads, config.dropout)
+            for _ in range(config.relation_layers)
+        )
+        self.users = UserPooling(width)
+        self.head = nn.Sequential(
+            nn.Dropout(config.dropout),
+            nn.Linear(3 * width, width),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(width, 1),
+        )
+        # The typical payment: mean vector of each field over the training part, (F, D).
+        self.register_buffer("typical", torch.zeros(len(fields), width))
+        self.typical: Tensor
+
+    @classmethod
+    def fit(cls, config: ModelConfig, extra: Sequence[Field], train: FoldedBatch) -> LBSF:
+        """A new model whose vocabularies, knots and scales come from the training part."""
+        fields = (*CORE_FIELDS, *extra)
+        fitted = {field.name: fit_field(field, train, config.bins) for field in fields}
+        model = cls(config, fields, fitted)
+        model.merchants.fit(segment_statistics(train))
+        return model
+
+    def _encoder(self, field: Field) -> FieldEncoder:
+        c, fitted = self.config, self.fitted[field.name]
+        if field.kind is FieldKind.TEXT:
+            return TextEncoder(field, c.width, c.text_width, c.text_buckets, c.text_dropout)
+        if field.kind is FieldKind.CATEGORY:
+            return CategoryEncoder(field, c.width, fitted["vocabulary"])
+        if field.name == "timestamp":
+            return TimeEncoder(field, c.width, fitted["knots"])
+        return NumberEncoder(field, c.width, fitted["knots"])
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """Names of the fields, in the order of `field_vectors`."""
+        return tuple(field.name for field in self.fields)
+
+    def field_weights(self) -> Tensor:
+        """(F,) how much of each field goes into a payment; mean 1."""
+        return self.gates.softmax(dim=0) * len(self.fields)
+
+    def field_vectors(self, batch: FoldedBatch) -> Tensor:
+        """(N, F, D) the vector of every field of every payment, before it is fused."""
+        return torch.stack([encoder.vectors(batch) for encoder in self._encoders()], dim=1)
+
+    def _encoders(self) -> list[FieldEncoder]:
+        return [e for e in self.encoders if isinstance(e, FieldEncoder)]
+
+    def _fused(self, batch: FoldedBatch) -> Tensor:
+        """(N, D) gated sum of the fields: one embedding bag over all tables together."""
+        gates, tables, rows, weights, start = self.field_weights(), [], [], [], 0
+        for gate, encoder in zip(gates, self._encoders(), strict=True):
+            table, entries = encoder.table(batch), encoder.entries(batch)
+            tables.append(table * gate)
+            rows.append(entries.rows + start)
+            weights.append(entries.weights.to(table.dtype))
+            start += len(table)
+        return F.embedding_bag(
+            torch.cat(rows, dim=1),
+            torch.cat(tables),
+            mode="sum",
+            per_sample_weights=torch.cat(weights, dim=1),
+        )
+
+    def forward(self, batch: FoldedBatch) -> Tensor:
+        """(B,) logits of default; positive = risky."""
+        self._check(batch)
+        return self._decode(self._fused(batch), self.merchants.scaled(batch), Layout.of(batch))
+
+    def forward_with_attention(self, batch: FoldedBatch) -> tuple[Tensor, Attention]:
+        """(B,) logits and where the model looked."""
+        self._check(batch)
+        layout = Layout.of(batch)
+        found: dict[str, Any] = {}
+        logits = self._decode(self._fused(batch), self.merchants.scaled(batch), layout, found)
+        return logits, Attention(
+            payments=found["payments"].mean(dim=1),
+            merchants=found["merchants"],
+            relations=_per_sample(found["relations"], layout, len(batch)),
+        )
+
+    def fuse(self, fields: Tensor) -> Tensor:
+        """(..., F, D) field vectors -> (..., D): their gated sum, what a payment is made of."""
+        return torch.einsum("...fd,f->...d", fields, self.field_weights())
+
+    def forward_from(self, fused: Tensor, statistics: Tensor, layout: Layout) -> Tensor:
+        """(B,) logits from (N, D) fused payments and (S, 11) statistics with the fold fixed.
+
+        The same function as `forward`; explanations interpolate its inputs.
+        """
+        return self._decode(fused, statistics, layout)
+
+    def merchant_vectors(
+        self, fused: Tensor, statistics: Tensor, layout: Layout
+    ) -> tuple[Tensor, Tensor]:
+        """(S, D) merchant vectors before relations, and (N, H) attention over payments."""
+        payments = fused + self.payment_block(self.payment_norm(fused))  # (N, D)
+        vectors: tuple[Tensor, Tensor] = self.merchants(
+            payments, statistics, layout.offsets, layout.segment
+        )
+        return vectors
+
+    def _decode(
+        self,
+        fused: Tensor,
+        statistics: Tensor,
+        layout: Layout,
+        found: dict[str, Any] | None = None,
+    ) -> Tensor:
+        merchants, payment_weights = self.merchant_vectors(fused, statistics, layout)
+        relations: list[list[Tensor]] = []
+        for layer in self.relations:
+            weights: list[Tensor] | None = None if found is None else []
+            merchants = layer(merchants, layout.buckets, weights)
+            if weights is not None:
+                relations.append(weights)
+        users, merchant_weights = self.users(merchants, layout.user_offsets, layout.sample)
+        if found is not None:
+            found |= {
+                "payments": payment_weights,
+                "merchants": merchant_weights,
+                "relations": relations,
+            }
+        logits: Tensor = self.head(users)[:, 0]
+        return logits
+
+    def _check(self, batch: FoldedBatch) -> None:
+        for field in self.fields[len(CORE_FIELDS) :]:
+            held = batch.texts if field.is_string else batch.numbers
+            if field.name not in held:
+                raise BatchError(
+                    f"the model reads the field '{field.name}' ({field.kind}), which these payments "
+                    "do not have. Fold payments ingested with the same mapping as in training."
+                )
+
+    def fit_typical(self, batch: FoldedBatch) -> None:
+        """Remember the mean field vectors of the training part: the baseline of explanations."""
+        with torch.no_grad():
+            self.typical.copy_(
+                torch.stack([_mean_vector(encoder, batch) for encoder in self._encoders()])
+            )
+
+
+def _mean_vector(encoder: FieldEncoder, batch: FoldedBatch) -> Tensor:
+    """(D,) mean of a field's vector over a batch, from how often each row is used."""
+    table, entries = encoder.table(batch), encoder.entries(batch)
+    use = torch.zeros(len(table), dtype=torch.float64)
+    use.index_add_(0, entries.rows.flatten(), entries.weights.double().flatten())
+    return (use.to(table.dtype) @ table) / max(len(entries.rows), 1)
+
+
+def _per_sample(layers: list[list[Tensor]], layout: Layout, size: int) -> list[Tensor]:
+    """Relation weights by sample: mean over layers, slots that are no segment cut off."""
+    counts = layout.user_offsets.diff().tolist()
+    heads = layers[0][0].shape[1] if layers and layers[0] else 1
+    found = [torch.zeros(heads, count, count) for count in counts]
+    for at, bucket in enumerate(layout.buckets):
+        if not layers:
+            break
+        mean = torch.stack([layer[at] for layer in layers]).mean(dim=0)  # (B', H, W, W)
+        for row, sample in enumerate(bucket.samples.tolist()):
+            count = counts[sample]
+            found[sample] = mean[row, :, :count, :count]
+    return found
+
+
+__all__ = ["LBSF", "STATISTICS", "Attention", "Layout"]

@@ -1,0 +1,110 @@
+"""Relations: a pre-norm Transformer across a user's merchants, then attention pooling.
+
+All linear work runs on the flat (S, D) rows. Only the attention itself needs samples side by
+side: samples of like number of segments share a bucket, and slots beyond a sample's own segments
+get weight exactly 0.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lbsf_core.model.ragged import segment_softmax, segment_sum
+
+
+class Bucket:
+    """Where the segments of some samples of like size lie.
+
+    Attributes:
+        rows: (B', W) row of each slot; slots beyond a sample's segments repeat its last row.
+        real: (B', W) which slots are segments.
+        full: whether every slot is a segment (no mask needed).
+        samples: (B',) row numbers of the samples.
+    """
+
+    def __init__(self, samples: Tensor, user_offsets: Tensor) -> None:
+        starts, counts = user_offsets[samples], user_offsets.diff()[samples]
+        slots = torch.arange(int(counts.max()))
+        self.samples = samples
+        self.real = slots < counts[:, None]
+        self.full = bool(self.real.all())
+        self.rows = starts[:, None] + torch.minimum(slots, counts[:, None] - 1)
+
+
+class RelationLayer(nn.Module):
+    """One pre-norm Transformer layer; attention is written out where its weights are shown."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.norm = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.feed = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, 2 * width),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(2 * width, width),
+            nn.Dropout(dropout),
+        )
+
+    def forward(
+        self, merchants: Tensor, buckets: list[Bucket], weights: list[Tensor] | None = None
+    ) -> Tensor:
+        """(S, D) -> (S, D). If `weights` is a list, (B', H, W, W) attention is added per bucket."""
+        qkv = self.query_key_value(self.norm(merchants))  # (S, 3D)
+        width = merchants.shape[1]
+        mixed = torch.zeros_like(merchants)
+        for bucket in buckets:
+            shape = (*bucket.rows.shape, 3, self.heads, width // self.heads)
+            q, k, v = qkv[bucket.rows].view(shape).permute(2, 0, 3, 1, 4)  # (B', H, W, D/H)
+            mask = None if bucket.full else bucket.real[:, None, None, :]
+            if weights is None:
+                attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+            else:
+                scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+                if mask is not None:
+                    scores = scores.masked_fill(~mask, -torch.inf)
+                attention = scores.softmax(dim=-1)
+                weights.append(attention)
+                attended = attention @ v
+            flat = attended.transpose(1, 2).reshape(*bucket.rows.shape, width)
+            mixed = mixed.index_copy(0, bucket.rows[bucket.real], flat[bucket.real])
+        update = F.dropout(self.out(mixed), self.dropout, self.training)
+        hidden = merchants + update
+        return hidden + self.feed(hidden)
+
+
+class UserPooling(nn.Module):
+    """Attention over merchants, their mean, and a sum that grows with their number.
+
+    A user without any merchant gets the learned `empty` vector.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.hidden = nn.Linear(width, width)
+        self.score = nn.Linear(width, 1)
+        self.empty = nn.Parameter(torch.zeros(3 * width))
+
+    def forward(
+        self, merchants: Tensor, user_offsets: Tensor, ids: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(S, D) -> (B, 3D) user vectors and (S,) merchant weights (sum to 1 over each user)."""
+        merchants = self.norm(merchants)
+        scores = self.score(torch.tanh(self.hidden(merchants)))  # (S, 1)
+        weights = segment_softmax(scores, user_offsets, ids)[:, 0]
+        counts = user_offsets.diff()[:, None].to(merchants.dtype)
+        looked = segment_sum(merchants, user_offsets, weights)
+        total = segment_sum(merchants, user_offsets)
+        users = torch.cat(
+            [looked, total / counts.clamp_min(1), total / counts.clamp_min(1).sqrt() / 4], dim=1
+        )
+        return torch.where(counts > 0, users, self.empty), weights

@@ -1,0 +1,155 @@
+"""Train a bundle from a folded store: split, fit, calibrate, measure on the test part, save."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lbsf_core.config import ModelConfig, TrainConfig
+from lbsf_core.errors import LbsfError, MetricError
+from lbsf_core.evaluate.metrics import evaluate
+from lbsf_core.files import dump_json
+from lbsf_core.fold.store import FoldedStore
+from lbsf_core.model.bundle import Bundle, code_hash, versions
+from lbsf_core.score.calibration import fit_calibration
+from lbsf_core.score.scorer import batch_logits
+from lbsf_core.train.loop import Fitted, Progress, fit
+from lbsf_core.train.split import PARTS, make_rule, parts
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A saved bundle and how its training went."""
+
+    bundle: Bundle
+    fitted: Fitted
+    sizes: dict[str, int]
+
+
+def train(
+    store: FoldedStore,
+    out: str | Path,
+    model_config: ModelConfig | None = None,
+    config: TrainConfig | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Trained:
+    """Train on a store and write the bundle; goes on after a kill when called again the same way.
+
+    Args:
+        store: with labels; unlabelled samples are left out.
+        out: folder of the new bundle. While training, `OUT.training` beside it holds the state.
+        model_config: sizes.
+        config: how to train.
+        progress: called after every step.
+
+    Raises:
+        LbsfError: too few labelled samples, or one class only.
+    """
+    out, model_config, config = Path(out), model_config or ModelConfig(), config or TrainConfig()
+    labelled = np.flatnonzero(np.isfinite(store.samples["label"].to_numpy(dtype=np.float64)))
+    if len(labelled) < 20:
+        raise LbsfError(
+            f"{store.path}: {len(labelled)} labelled samples; training needs at least 20. "
+            "Ingest labels with outcomes and fold again."
+        )
+    batch = store.read(labelled)
+    rule = make_rule(batch.user_ids, batch.cutoffs, batch.labels, config)
+    part = parts(batch.user_ids, batch.cutoffs, batch.labels, rule)
+    rows = [np.flatnonzero(part == p) for p in range(3)]
+    settings = {
+        "store": store.digest,
+        "code": code_hash(),
+        "model": model_config.to_dict(),
+        "train": config.to_dict(),
+    }
+    name = hashlib.sha256(dump_json(settings).encode()).hexdigest()[:16]
+    work = out.with_name(f"{out.name}.training")
+    fitted = fit(
+        batch,
+        store.manifest.extra_fields,
+        rows[0],
+        rows[1],
+        model_config,
+        config,
+        progress=progress,
+        checkpoint=work / name,
+    )
+    calibration = fit_calibration(fitted.validation_logits, batch.labels[rows[1]])
+    sizes = {p: len(r) for p, r in zip(PARTS, rows, strict=True)}
+    metrics: dict[str, Any] = {}
+    if len(rows[2]):
+        test = batch.select(rows[2])
+        pd = calibration.pd(batch_logits(fitted.model, [test]))
+        try:
+            found = evaluate(test.labels, pd, test.user_ids)
+            metrics = {name: metric.to_dict() for name, metric in found.items()}
+        except MetricError:
+            metrics = {}  # one class only in a small test part: no figure is better than a wrong one
+    training = settings | {
+        "split": rule,
+        "sizes": sizes,
+        "bad": {p: int(batch.labels[r].sum()) for p, r in zip(PARTS, rows, strict=True)},
+        "best_epoch": fitted.best_epoch,
+        "history": fitted.history,
+        "versions": versions(),
+        "sources": store.manifest.sources,
+        "fold": store.manifest.fold,
+        "simulated": store.manifest.simulated,
+        "label": store.manifest.label,
+        "proxy": store.manifest.proxy,
+    }
+    bundle = Bundle(
+        fitted.model, calibration.to_dict(), training, metrics, card(store, training, metrics)
+    )
+    bundle.save(out)
+    shutil.rmtree(work, ignore_errors=True)
+    return Trained(bundle, fitted, sizes)
+
+
+def card(
+    store: FoldedStore, training: dict[str, Any], metrics: dict[str, Any]
+) -> dict[str, list[str]]:
+    """The bundle's card: heading -> sentences that a validator can check."""
+    about, sizes, bad = store.manifest, training["sizes"], training["bad"]
+    window = about.fold["window_days"]
+    performance = [
+        f"{name} {m['value']:.3f} (95 % interval {m['lo']:.3f} to {m['hi']:.3f}) on the test part."
+        for name, m in metrics.items()
+    ]
+    limits = [
+        "A score describes payments in the observation window; it knows no income statement, "
+        "no other bank and no reason behind a payment.",
+        "Attention says where the model looked, not why the score is high; use attributions.",
+        "Not examined for fairness between groups of people; do so before any use on people.",
+    ]
+    if about.simulated:
+        limits.insert(0, "Trained on simulated payments: never evidence of predictive power.")
+    if about.proxy:
+        limits.insert(0, "The label is a proxy of risk, not a default.")
+    return {
+        "What it predicts": [about.label or "The label of the store; its meaning was not stated."],
+        "What it sees": [
+            f"Payments in the {window} days before the cutoff."
+            if window
+            else "All payments before the cutoff.",
+            "Fields: " + ", ".join(field["name"] for field in _fields(store)) + ".",
+        ],
+        "What it was trained on": [
+            f"{sizes['train']:,} samples ({bad['train']:,} bad), {sizes['validation']:,} "
+            f"({bad['validation']:,} bad) for early stopping and calibration, {sizes['test']:,} "
+            f"({bad['test']:,} bad) kept for testing; split by {training['split']['by']}.",
+        ],
+        "How good it is": performance or ["No test part with both classes: not measured."],
+        "Limits": limits,
+    }
+
+
+def _fields(store: FoldedStore) -> list[dict[str, str]]:
+    core = [{"name": n} for n in ("merchant", "description", "timestamp", "amount")]
+    return core + [{"name": field.name} for field in store.manifest.extra_fields]
