@@ -1,0 +1,217 @@
+"""Build a workspace: everything the dashboard loads, in one folder, with hashes.
+
+    DIR/store/  DIR/bundle/        copies (hard links where the disk allows) of both
+    DIR/samples.parquet            one row a sample: score, rank, band, part, figures, sparkline
+    DIR/merchants.parquet          one row a segment: attribution, weight, money in and out
+    DIR/months.parquet             one row a sample and month: spend and payments
+    DIR/performance.json           metrics and curves on samples that training never saw
+    DIR/manifest.json              versions and SHA-256 of all of it
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lbsf_core.errors import WorkspaceError
+from lbsf_core.evaluate.report import Evaluation, held_out, performance
+from lbsf_core.explain.batch import explain_all
+from lbsf_core.explain.result import TOLERANCE
+from lbsf_core.files import atomic_write, dump_json, sha256
+from lbsf_core.fold.store import PAYMENTS, FoldedStore
+from lbsf_core.model.bundle import MANIFEST as BUNDLE_MANIFEST
+from lbsf_core.model.bundle import Bundle
+from lbsf_core.score.scorer import score_store
+from lbsf_core.train.split import PARTS, parts
+from lbsf_core.workspace.types import BAND_STARTS, BANDS
+
+WORKSPACE_VERSION = 1
+SAMPLES, MERCHANTS, MONTHS = "samples.parquet", "merchants.parquet", "months.parquet"
+PERFORMANCE, MANIFEST = "performance.json", "manifest.json"
+#: Points of the spend sparkline in the queue.
+SPARK = 12
+
+Progress = Callable[[str, int, int], None]
+
+
+def build_workspace(
+    store: str | Path,
+    bundle: str | Path,
+    out: str | Path,
+    *,
+    name: str | None = None,
+    evaluation: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Score and explain every sample of a store and write the workspace (atomically).
+
+    Args:
+        store: folder made by `lbsf fold`.
+        bundle: folder made by `lbsf train`.
+        out: folder of the new workspace; an existing one is replaced.
+        name: shown in the dashboard; the folder's name by default.
+        evaluation: folder made by `lbsf evaluate --cv`, shown instead of the test part.
+        progress: called with (what is being done, done, in all).
+
+    Raises:
+        StoreError, BundleError: one of them is damaged.
+        WorkspaceError: the evaluation belongs to another store.
+    """
+    out = Path(out)
+    folded, model = FoldedStore.open(store), Bundle.load(bundle)
+    report = Evaluation.load(evaluation) if evaluation else None
+    if report and report.store != folded.digest:
+        raise WorkspaceError(
+            f"{evaluation}: was made on another store than {store}. Run `lbsf evaluate` on this one."
+        )
+
+    def told(what: str) -> Callable[[int, int], None] | None:
+        return (lambda done, total: progress(what, done, total)) if progress else None
+
+    with atomic_write(out) as folder:
+        folder.mkdir()
+        scores = score_store(folded, model, told("scoring")).to_pandas()
+        segments, completeness = _explain(folded, model, folder / MERCHANTS, told("explaining"))
+        samples = _samples(folded, model, scores, segments, completeness)
+        pq.write_table(
+            pa.Table.from_pandas(samples, preserve_index=False),
+            folder / SAMPLES,
+            compression="zstd",
+            row_group_size=65_536,
+        )
+        _months(folded, folder / MONTHS)
+        found = report.performance() if report else performance(*held_out(samples))
+        (folder / PERFORMANCE).write_text(dump_json(found), encoding="utf-8")
+        _copy(Path(store), folder / "store")
+        _copy(Path(bundle), folder / "bundle")
+        names = [SAMPLES, MERCHANTS, MONTHS, PERFORMANCE]
+        names += [f"store/{MANIFEST}", f"bundle/{BUNDLE_MANIFEST}"]
+        manifest = {
+            "workspace_version": WORKSPACE_VERSION,
+            "name": name or out.name,
+            "bundle": sha256(folder / "bundle" / BUNDLE_MANIFEST),
+            "store": folded.digest,
+            "files": {name: sha256(folder / name) for name in names},
+        }
+        (folder / MANIFEST).write_text(dump_json(manifest), encoding="utf-8")
+    return out
+
+
+def _explain(
+    store: FoldedStore, bundle: Bundle, path: Path, progress: Callable[[int, int], None] | None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Write merchants.parquet; return each sample's top merchant and its completeness error."""
+    tables, errors = [], []
+    for segments, samples in explain_all(store, bundle, progress):
+        tables.append(segments)
+        errors.append(samples)
+    table = pa.concat_tables(tables).sort_by([("sample", "ascending"), ("segment", "ascending")])
+    pq.write_table(table, path, compression="zstd", row_group_size=65_536)
+    frame = table.select(["sample", "merchant", "attribution"]).to_pandas()
+    top = frame.sort_values("attribution", ascending=False, kind="stable").drop_duplicates("sample")
+    top = top.rename(columns={"merchant": "top_merchant", "attribution": "top_attribution"})
+    return top, pa.concat_tables(errors).to_pandas()
+
+
+def _samples(
+    store: FoldedStore,
+    bundle: Bundle,
+    scores: pd.DataFrame,
+    top: pd.DataFrame,
+    completeness: pd.DataFrame,
+) -> pd.DataFrame:
+    frame = store.samples.drop(columns=["row_start"]).rename(columns={"segments": "merchants"})
+    frame = frame.merge(scores[["sample", "logit", "pd"]], on="sample")
+    frame = frame.merge(completeness, on="sample").merge(top, on="sample", how="left")
+    pds = frame["pd"].to_numpy()
+    ordered = np.sort(pds)
+    frame["percentile"] = 100.0 * np.searchsorted(ordered, pds, side="right") / max(len(pds), 1)
+    rank = np.empty(len(pds), dtype=np.int64)
+    rank[np.argsort(-pds, kind="stable")] = np.arange(1, len(pds) + 1)
+    frame["rank"] = rank
+    band = np.searchsorted(np.array(BAND_STARTS), frame["percentile"], side="left")
+    frame["band"] = np.array(BANDS)[band]
+    labels = frame["label"].to_numpy(dtype=np.float64)
+    frame["label"] = np.where(np.isnan(labels), "unknown", np.where(labels == 1, "bad", "good"))
+    cutoffs = pd.DatetimeIndex(frame["cutoff"]).as_unit("us").asi8
+    rule = bundle.training.get("split")
+    part = (
+        np.array(PARTS)[parts(list(frame["user_id"]), cutoffs, labels, rule)]
+        if rule
+        else np.full(len(frame), "new")
+    )
+    frame["part"] = part
+    frame["activity"] = _activity(store)
+    return frame
+
+
+def _activity(store: FoldedStore) -> list[list[float]]:
+    """Money out in each twelfth of a sample's window (of its own history when it has no window)."""
+    connection = duckdb.connect()
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        rows = connection.execute(
+            """
+            WITH s AS (
+                SELECT sample, epoch(cutoff) AS stop, epoch(coalesce(window_start, first_payment))
+                       AS start FROM read_parquet($samples)
+            )
+            SELECT sample, least(floor(
+                       (epoch(timestamp) - start) / greatest(stop - start, 1) * $spark
+                   ), $spark - 1)::INTEGER AS slot, sum(greatest(-amount, 0)) AS spend
+            FROM read_parquet($payments) JOIN s USING (sample) GROUP BY ALL
+            """,
+            {
+                "samples": str(store.path / "samples.parquet"),
+                "payments": str(store.path / PAYMENTS),
+                "spark": SPARK,
+            },
+        ).df()
+    finally:
+        connection.close()
+    grid = np.zeros((len(store.samples), SPARK))
+    grid[rows["sample"], rows["slot"].clip(0)] = rows["spend"]
+    return [row.round(2).tolist() for row in grid]
+
+
+def _months(store: FoldedStore, path: Path) -> None:
+    connection = duckdb.connect()
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(
+            """COPY (
+                SELECT sample, date_trunc('month', timestamp)::DATE AS month,
+                       sum(greatest(-amount, 0)) AS spend, count(*)::INTEGER AS payments
+                FROM read_parquet($payments) GROUP BY ALL ORDER BY sample, month
+            ) TO $out (FORMAT parquet, COMPRESSION zstd)""",
+            {"payments": str(store.path / PAYMENTS), "out": str(path)},
+        )
+    finally:
+        connection.close()
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a flat folder; hard links where possible, since both sides never change a file."""
+    target.mkdir()
+    for path in source.iterdir():
+        try:
+            os.link(path, target / path.name)
+        except OSError:
+            shutil.copyfile(path, target / path.name)
+
+
+def max_delta(completeness: pd.Series[Any]) -> tuple[float, float]:
+    """Largest completeness error, and the share of samples within the tolerance."""
+    if completeness.empty:
+        return 0.0, 1.0
+    size = completeness.abs()
+    return float(size.max()), float((size <= TOLERANCE).mean())

@@ -1,0 +1,169 @@
+"""Two cohorts side by side: sizes, scores, merchants, spend and attributions, with intervals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.stats import false_discovery_control, norm
+
+from lbsf_core.evaluate.metrics import wilson
+from lbsf_core.workspace.queries import Tables, where
+from lbsf_core.workspace.types import CohortComparison, SampleFilter
+
+#: Cohorts below this size are flagged: their figures may point at single people.
+SMALL = 10
+#: A merchant is compared when at least this many samples of both cohorts paid there.
+FEWEST = 5
+#: Most rows handed out in the merchant and attribution tables.
+MOST = 200
+_Z = 1.959964
+
+
+def compare(
+    tables: Tables, first: SampleFilter, second: SampleFilter, names: tuple[str, str]
+) -> CohortComparison:
+    """Compare two cohorts of a workspace. See `CohortComparison` for what each frame holds."""
+    clauses, parameters = [], {}
+    for key, chosen in (("a", first), ("b", second)):
+        condition, values = where(chosen, f"{key}_")
+        clauses.append(
+            f"SELECT '{key}' AS side, sample, user_id, pd, label, merchants, money_out "
+            f"FROM read_parquet($samples) WHERE {condition}"
+        )
+        parameters |= values
+    members = tables.ask(" UNION ALL ".join(clauses), **parameters)
+    sides = {key: members[members["side"] == key] for key in ("a", "b")}
+    overlap = len(set(sides["a"]["sample"]) & set(sides["b"]["sample"]))
+    warnings = [
+        f"Cohort {name} holds {len(side)} samples: too few to say anything about."
+        for name, side in zip(names, sides.values(), strict=True)
+        if len(side) < SMALL
+    ]
+    if overlap:
+        warnings.append(
+            f"{overlap:,} samples lie in both cohorts; differences and their intervals understate."
+        )
+    picked = " UNION ALL ".join(clauses)
+    paid = tables.ask(
+        f"""
+        WITH members AS ({picked})
+        SELECT merchant,
+               count(*) FILTER (side = 'a') AS samples_a, count(*) FILTER (side = 'b') AS samples_b,
+               coalesce(sum(attribution) FILTER (side = 'a'), 0) AS sum_a,
+               coalesce(sum(attribution) FILTER (side = 'b'), 0) AS sum_b,
+               coalesce(sum(attribution ** 2) FILTER (side = 'a'), 0) AS square_a,
+               coalesce(sum(attribution ** 2) FILTER (side = 'b'), 0) AS square_b
+        FROM members JOIN read_parquet($merchants) USING (sample)
+        GROUP BY merchant HAVING count(*) >= $fewest ORDER BY merchant
+        """,  # noqa: S608 - conditions hold parameters only
+        fewest=FEWEST,
+        **parameters,
+    )
+    spend = tables.ask(
+        f"""
+        WITH members AS ({picked})
+        SELECT side, month, sum(m.spend) AS spend, sum(m.payments) AS payments
+        FROM members JOIN read_parquet($months) m USING (sample)
+        GROUP BY ALL ORDER BY side, month
+        """,  # noqa: S608 - conditions hold parameters only
+        **parameters,
+    )
+    size = {key: len(side) for key, side in sides.items()}
+    label = dict(zip(("a", "b"), names, strict=True))
+    for column in ("spend", "payments"):
+        spend[column] = spend[column] / spend["side"].map(size).astype(float)
+    spend.insert(0, "cohort", spend.pop("side").map(label))
+    return CohortComparison(
+        names=names,
+        sizes=pd.DataFrame([_size(label[key], side) for key, side in sides.items()]),
+        scores=pd.concat([_scores(label[k], side) for k, side in sides.items()], ignore_index=True),
+        merchants=_over_representation(paid, size),
+        spend=spend,
+        attributions=_mean_attributions(paid, size),
+        overlap=overlap,
+        warnings=tuple(warnings),
+    )
+
+
+def _size(name: str, side: pd.DataFrame) -> dict[str, Any]:
+    bad, labelled = int((side["label"] == "bad").sum()), int((side["label"] != "unknown").sum())
+    rate, lo, hi = wilson(bad, labelled)
+    nothing = float("nan")
+    return {
+        "cohort": name,
+        "samples": len(side),
+        "users": side["user_id"].nunique(),
+        "payments": 0,
+        "labelled": labelled,
+        "bad": bad,
+        "default_rate": rate,
+        "lo": lo,
+        "hi": hi,
+        "mean_pd": float(side["pd"].mean()) if len(side) else nothing,
+        "median_pd": float(side["pd"].median()) if len(side) else nothing,
+        "spend": float(side["money_out"].mean()) if len(side) else nothing,
+        "merchants": float(side["merchants"].mean()) if len(side) else nothing,
+    }
+
+
+def _scores(name: str, side: pd.DataFrame, bins: int = 25) -> pd.DataFrame:
+    counts, edges = np.histogram(side["pd"], bins=bins, range=(0.0, 1.0))
+    return pd.DataFrame(
+        {
+            "cohort": name,
+            "pd_low": edges[:-1],
+            "pd_high": edges[1:],
+            "samples": counts,
+            "share": counts / max(len(side), 1),
+        }
+    )
+
+
+def _over_representation(paid: pd.DataFrame, size: dict[str, int]) -> pd.DataFrame:
+    """Risk ratio of paying at each merchant, A over B; Benjamini-Hochberg at 5 % over all of them."""
+    columns = ["merchant", "share_a", "share_b", "samples_a", "samples_b", "ratio", "lo", "hi"]
+    if paid.empty or not size["a"] or not size["b"]:
+        return pd.DataFrame(columns=[*columns, "significant"])
+    a, b = paid["samples_a"].to_numpy(float), paid["samples_b"].to_numpy(float)
+    # Add one half to every count, so that a merchant that only one cohort pays has a ratio too.
+    log_ratio = np.log((a + 0.5) / (size["a"] + 0.5)) - np.log((b + 0.5) / (size["b"] + 0.5))
+    error = np.sqrt(
+        1 / (a + 0.5) - 1 / (size["a"] + 0.5) + 1 / (b + 0.5) - 1 / (size["b"] + 0.5)
+    )
+    z = np.divide(log_ratio, error, out=np.zeros_like(error), where=error > 0)
+    adjusted = false_discovery_control(2 * norm.sf(np.abs(z)))
+    frame = pd.DataFrame(
+        {
+            "merchant": paid["merchant"],
+            "share_a": a / size["a"],
+            "share_b": b / size["b"],
+            "samples_a": paid["samples_a"],
+            "samples_b": paid["samples_b"],
+            "ratio": np.exp(log_ratio),
+            "lo": np.exp(log_ratio - _Z * error),
+            "hi": np.exp(log_ratio + _Z * error),
+            "significant": (adjusted < 0.05) & (np.abs(z) > _Z),
+        }
+    )
+    order = np.argsort(-z, kind="stable")
+    # Both ends matter: what A has more of, and what B has more of.
+    keep = order if len(order) <= MOST else np.concatenate([order[: MOST // 2], order[-MOST // 2 :]])
+    return frame.iloc[keep].reset_index(drop=True)
+
+
+def _mean_attributions(paid: pd.DataFrame, size: dict[str, int]) -> pd.DataFrame:
+    """Mean attribution per sample of a cohort; a sample that never paid there counts 0."""
+    frame = paid[["merchant", "samples_a", "samples_b"]].copy()
+    for key in ("a", "b"):
+        n = max(size[key], 1)
+        mean: npt.NDArray[np.float64] = paid[f"sum_{key}"].to_numpy(float) / n
+        variance = np.maximum(paid[f"square_{key}"].to_numpy(float) / n - mean**2, 0.0)
+        half = _Z * np.sqrt(variance / n)
+        frame[f"mean_{key}"], frame[f"lo_{key}"], frame[f"hi_{key}"] = mean, mean - half, mean + half
+    gap = (frame["mean_a"] - frame["mean_b"]).abs()
+    order = ["merchant", "mean_a", "mean_b", "lo_a", "hi_a", "lo_b", "hi_b", "samples_a", "samples_b"]
+    ranked = frame.loc[gap.sort_values(ascending=False, kind="stable").index, order]
+    return ranked.head(MOST).reset_index(drop=True)

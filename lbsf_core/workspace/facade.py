@@ -1,0 +1,440 @@
+"""`Workspace`: the only door through which the dashboard reaches the library."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lbsf_core.errors import LbsfError, UnknownUserError, WorkspaceError
+from lbsf_core.evaluate.metrics import wilson
+from lbsf_core.explain.gradient import explain
+from lbsf_core.explain.result import TOLERANCE, Explanation
+from lbsf_core.files import check_hashes, read_json, recover
+from lbsf_core.fold.store import FoldedStore
+from lbsf_core.model.bundle import Bundle
+from lbsf_core.workspace import cohorts
+from lbsf_core.workspace.build import MANIFEST, PERFORMANCE, WORKSPACE_VERSION
+from lbsf_core.workspace.queries import Tables, activity_query, where
+from lbsf_core.workspace.types import (
+    Card,
+    Case,
+    CohortComparison,
+    Performance,
+    SampleFilter,
+    Summary,
+)
+
+_AGAIN = "Make the workspace again with `lbsf workspace`."
+#: Below this many payments a score rests on little.
+SHORT_HISTORY = 10
+
+
+def find_workspaces(path: str | Path) -> dict[str, Path]:
+    """The workspace at a path, or every workspace directly inside it, by name.
+
+    Raises:
+        WorkspaceError: there is none.
+    """
+    path = Path(path)
+    if (path / MANIFEST).is_file() and "workspace_version" in read_json(path / MANIFEST):
+        return {str(read_json(path / MANIFEST)["name"]): path}
+    found = {}
+    for entry in sorted(path.iterdir()) if path.is_dir() else ():
+        if entry.name.startswith(".") or not (entry / MANIFEST).is_file():
+            continue
+        manifest = read_json(entry / MANIFEST)
+        if "workspace_version" in manifest:
+            name = str(manifest["name"])
+            found[name if name not in found else f"{name} ({entry.name})"] = entry
+    if not found:
+        raise WorkspaceError(
+            f"{path}: holds no workspace. Make one with `lbsf workspace STORE BUNDLE --out DIR`, "
+            "or run `lbsf demo`."
+        )
+    return found
+
+
+class Workspace:
+    """An opened workspace. Safe to share between threads: it never changes after opening."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.name: str = manifest["name"]
+        self._tables = Tables(path)
+
+    @classmethod
+    def open(cls, path: str | Path, *, verify: bool = True) -> Workspace:
+        """Open a workspace.
+
+        Args:
+            path: its folder.
+            verify: compare every file with its SHA-256 (reads all bytes once).
+
+        Raises:
+            WorkspaceError: missing, damaged, or made by another version.
+            StoreError, BundleError: its store or bundle is damaged.
+        """
+        path = Path(path)
+        recover(path)
+        if not (path / MANIFEST).is_file():
+            raise WorkspaceError(f"{path}: is no workspace (no {MANIFEST}). {_AGAIN}")
+        manifest = read_json(path / MANIFEST)
+        version = manifest.get("workspace_version") if isinstance(manifest, dict) else None
+        if version != WORKSPACE_VERSION:
+            raise WorkspaceError(
+                f"{path}: workspace version {version}, this lbsf reads {WORKSPACE_VERSION}. {_AGAIN}"
+            )
+        if verify:
+            check_hashes(path, manifest["files"], WorkspaceError, _AGAIN)
+        workspace = cls(path, manifest)
+        if verify:
+            _ = workspace.store, workspace.bundle  # both check their own hashes
+        return workspace
+
+    @cached_property
+    def store(self) -> FoldedStore:
+        """The folded store."""
+        return FoldedStore.open(self.path / "store")
+
+    @cached_property
+    def bundle(self) -> Bundle:
+        """The bundle."""
+        return Bundle.load(self.path / "bundle")
+
+    def summary(self) -> Summary:
+        """What the workspace holds."""
+        row = self._tables.one(
+            """SELECT count(*) AS samples, count(DISTINCT user_id) AS users,
+                      coalesce(sum(payments), 0) AS payments,
+                      count(*) FILTER (label <> 'unknown') AS labelled,
+                      count(*) FILTER (label = 'bad') AS bad,
+                      min(cutoff) AS first_cutoff, max(cutoff) AS last_cutoff,
+                      coalesce(sum(dropped_payments), 0) AS dropped,
+                      coalesce(max(abs(delta)), 0) AS max_delta,
+                      coalesce(avg((abs(delta) <= $tolerance)::INTEGER), 1) AS additive
+               FROM read_parquet($samples)""",
+            tolerance=TOLERANCE,
+        )
+        merchants = self._tables.one(
+            "SELECT count(DISTINCT merchant) AS n FROM read_parquet($merchants)"
+        )
+        about = self.store.manifest
+        warnings = []
+        if row["additive"] < 1:
+            warnings.append(
+                f"{1 - row['additive']:.1%} of the explanations miss their total by more than "
+                f"{TOLERANCE:g} (largest error {row['max_delta']:.4f})."
+            )
+        if row["dropped"]:
+            warnings.append(f"The fold's caps dropped {int(row['dropped']):,} payments.")
+        return Summary(
+            name=self.name,
+            samples=int(row["samples"]),
+            users=int(row["users"]),
+            payments=int(row["payments"]),
+            merchants=int(merchants["n"]),
+            labelled=int(row["labelled"]),
+            bad=int(row["bad"]),
+            currency=about.currency,
+            window_days=about.fold["window_days"],
+            first_cutoff=_instant(row["first_cutoff"]),
+            last_cutoff=_instant(row["last_cutoff"]),
+            label=about.label,
+            proxy=about.proxy,
+            simulated=about.simulated,
+            extra_fields=tuple(field.name for field in about.extra_fields),
+            dropped_payments=int(row["dropped"]),
+            max_delta=float(row["max_delta"]),
+            additive_share=float(row["additive"]),
+            warnings=tuple(warnings),
+        )
+
+    # ---- the queue ------------------------------------------------------------------------------
+
+    def queue(
+        self,
+        chosen: SampleFilter | None = None,
+        *,
+        sort: str = "pd",
+        descending: bool = True,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> pd.DataFrame:
+        """One page of samples.
+
+        Columns: rank, sample, user_id, cutoff, pd, percentile, band, label, part, payments,
+        merchants, money_in, money_out, last_payment, dropped_payments, activity (money out in each
+        twelfth of the window), top_merchant, top_attribution.
+        """
+        condition, parameters = where(chosen or SampleFilter())
+        sql = activity_query(condition, sort, descending=descending)
+        return self._tables.ask(sql, limit=limit, offset=offset, **parameters)
+
+    def count(self, chosen: SampleFilter | None = None) -> int:
+        """How many samples a filter keeps."""
+        condition, parameters = where(chosen or SampleFilter())
+        sql = f"SELECT count(*) AS n FROM read_parquet($samples) WHERE {condition}"  # noqa: S608
+        return int(self._tables.one(sql, **parameters)["n"])
+
+    def score_distribution(
+        self, chosen: SampleFilter | None = None, bins: int = 40
+    ) -> pd.DataFrame:
+        """pd_low, pd_high, label, samples: a histogram of PD, one row a bin and label."""
+        scores = self._scores(chosen)
+        rows = []
+        edges = np.linspace(0.0, 1.0, bins + 1)
+        for label in ("good", "bad", "unknown"):
+            counts, _ = np.histogram(scores["pd"][scores["label"] == label], bins=edges)
+            if counts.sum():
+                rows.append(
+                    pd.DataFrame(
+                        {"pd_low": edges[:-1], "pd_high": edges[1:], "label": label}
+                    ).assign(samples=counts)
+                )
+        columns = ["pd_low", "pd_high", "label", "samples"]
+        return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
+
+    def thresholds(self, chosen: SampleFilter | None = None) -> pd.DataFrame:
+        """What approving everybody below each PD (0.00 to 1.00) would have meant.
+
+        Columns: see `threshold`.
+        """
+        scores = self._scores(chosen)
+        return pd.DataFrame([_outcome(scores, t) for t in np.linspace(0, 1, 101).round(2)])
+
+    def threshold(self, chosen: SampleFilter | None, value: float) -> dict[str, Any]:
+        """What approving everybody with PD < value would have meant.
+
+        Returns:
+            threshold, approved (share), default_rate (observed among approved and labelled), lo,
+            hi (95 % Wilson), declined_default_rate, capture (share of all bad that is declined),
+            samples, labelled. NaN where there is nothing to count.
+        """
+        return _outcome(self._scores(chosen), value)
+
+    def _scores(self, chosen: SampleFilter | None) -> pd.DataFrame:
+        condition, parameters = where(chosen or SampleFilter())
+        sql = f"SELECT pd, label FROM read_parquet($samples) WHERE {condition}"  # noqa: S608
+        return self._tables.ask(sql, **parameters)
+
+    def find_users(self, text: str, limit: int = 20) -> list[str]:
+        """User ids that hold a literal text, any case."""
+        frame = self._tables.ask(
+            """SELECT DISTINCT user_id FROM read_parquet($samples)
+               WHERE contains(lower(user_id), lower($text)) ORDER BY user_id LIMIT $limit""",
+            text=text,
+            limit=limit,
+        )
+        return list(frame["user_id"])
+
+    def merchants(self, text: str = "", limit: int = 200) -> list[str]:
+        """Merchants that hold a literal text, those paid by most samples first."""
+        frame = self._tables.ask(
+            """SELECT merchant FROM read_parquet($merchants)
+               WHERE contains(lower(merchant), lower($text))
+               GROUP BY merchant ORDER BY count(*) DESC, merchant LIMIT $limit""",
+            text=text,
+            limit=limit,
+        )
+        return list(frame["merchant"])
+
+    # ---- one case -------------------------------------------------------------------------------
+
+    def cases(self, user_id: str) -> list[Case]:
+        """Every sample of a user, latest cutoff first.
+
+        Raises:
+            UnknownUserError: the user is not in the workspace.
+        """
+        frame = self._tables.ask(
+            """SELECT *, (SELECT count(*) FROM read_parquet($samples)) AS samples
+               FROM read_parquet($samples) WHERE user_id = $user ORDER BY cutoff DESC""",
+            user=user_id,
+        )
+        if frame.empty:
+            raise UnknownUserError(
+                f"User '{user_id}' is not in this workspace. Search for part of the id in the "
+                "portfolio, or open the workspace that holds the user."
+            )
+        return [self._case(row) for row in frame.to_dict("records")]
+
+    def case(self, user_id: str, cutoff: datetime | None = None) -> Case:
+        """The sample of a user at a cutoff, or the latest.
+
+        Raises:
+            UnknownUserError: the user, or that cutoff, is not in the workspace.
+        """
+        cases = self.cases(user_id)
+        for case in cases:
+            if cutoff is None or case.cutoff == cutoff:
+                return case
+        known = ", ".join(str(case.cutoff.date()) for case in cases)
+        raise UnknownUserError(
+            f"User '{user_id}' has no score at {cutoff}. Scores exist at: {known}."
+        )
+
+    def _case(self, row: dict[str, Any]) -> Case:
+        payments = int(row["payments"])
+        warnings = []
+        if not payments:
+            warnings.append(
+                "No payment in the window: the score is the model's answer to an empty history."
+            )
+        elif payments < SHORT_HISTORY:
+            warnings.append(f"Only {payments} payments in the window: the score rests on little.")
+        if row["dropped_payments"]:
+            warnings.append(
+                f"The fold's caps dropped {int(row['dropped_payments']):,} payments "
+                f"({int(row['dropped_merchants']):,} merchants) that the model never saw."
+            )
+        if abs(row["delta"]) > TOLERANCE:
+            warnings.append(f"The attributions miss the score by {row['delta']:+.4f}.")
+        if row["part"] in ("train", "validation"):
+            warnings.append(
+                f"The model was built with this user (part: {row['part']}): the score is no proof."
+            )
+        return Case(
+            sample=int(row["sample"]),
+            user_id=row["user_id"],
+            cutoff=_known(row["cutoff"]),
+            window_start=_instant(row["window_start"]),
+            logit=float(row["logit"]),
+            pd=float(row["pd"]),
+            percentile=float(row["percentile"]),
+            rank=int(row["rank"]),
+            samples=int(row["samples"]),
+            band=row["band"],
+            label=row["label"],
+            part=row["part"],
+            payments=payments,
+            merchants=int(row["merchants"]),
+            money_in=float(row["money_in"]),
+            money_out=float(row["money_out"]),
+            dropped_payments=int(row["dropped_payments"]),
+            dropped_merchants=int(row["dropped_merchants"]),
+            dropped_amount=float(row["dropped_amount"]),
+            currency=self.store.manifest.currency,
+            first_payment=_instant(row["first_payment"]),
+            last_payment=_instant(row["last_payment"]),
+            warnings=tuple(warnings),
+        )
+
+    def neighbours(
+        self, case: Case, chosen: SampleFilter | None = None, *, sort: str = "pd"
+    ) -> tuple[tuple[str, datetime] | None, tuple[str, datetime] | None]:
+        """The case before and the case after in the queue: (user id, cutoff) or None."""
+        condition, parameters = where(chosen or SampleFilter())
+        page = activity_query(condition, sort, descending=True)
+        frame = self._tables.ask(
+            f"""
+            WITH queue AS (SELECT *, row_number() OVER () AS place FROM ({page})),
+                 here AS (SELECT place FROM queue WHERE sample = $sample)
+            SELECT q.place - here.place AS step, user_id, cutoff
+            FROM queue q, here WHERE abs(q.place - here.place) = 1
+            """,  # noqa: S608 - conditions hold parameters only
+            sample=case.sample,
+            limit=2**31,
+            offset=0,
+            **parameters,
+        )
+        found = {
+            int(row["step"]): (str(row["user_id"]), _known(row["cutoff"]))
+            for row in frame.to_dict("records")
+        }
+        return found.get(-1), found.get(1)
+
+    def explanation(self, case: Case) -> Explanation:
+        """Why the case has its score: computed now from its payments and the bundle."""
+        return explain(self.bundle, self.store.read([case.sample]))[0]
+
+    # ---- many -----------------------------------------------------------------------------------
+
+    def compare(
+        self, first: SampleFilter, second: SampleFilter, names: tuple[str, str] = ("A", "B")
+    ) -> CohortComparison:
+        """Two cohorts side by side."""
+        return cohorts.compare(self._tables, first, second, names)
+
+    def performance(self) -> Performance:
+        """How well the scores rank and how true they are on samples that training never saw."""
+        data = read_json(self.path / PERFORMANCE)
+        columns = {
+            "metrics": ["name", "value", "lo", "hi", "better"],
+            "roc": ["fpr", "tpr", "threshold"],
+            "ks": ["threshold", "bad", "good"],
+            "calibration": ["bin", "pd", "rate", "lo", "hi", "samples"],
+            "by_history": [
+                *("history", "samples", "bad", "auc", "lo", "hi", "mean_pd", "default_rate"),
+            ],
+        }
+        frames = {
+            name: pd.DataFrame(data[name], columns=wanted) for name, wanted in columns.items()
+        }
+        for name in ("auc", "lo", "hi"):
+            frames["by_history"][name] = frames["by_history"][name].astype(float)
+        return Performance(source=data["source"], warnings=tuple(data["warnings"]), **frames)
+
+    def card(self) -> Card:
+        """The bundle's card, facts for a table, and its manifest for download."""
+        raw = self.bundle.manifest() | {"workspace": self.manifest}
+        training, config = self.bundle.training, self.bundle.model.config
+        sizes = training.get("sizes", {})
+        facts = {
+            "Bundle": str(self.manifest["bundle"])[:16],
+            "Store": str(self.manifest["store"])[:16],
+            "Code": str(training.get("code", "unknown"))[:16],
+            "Parameters": f"{sum(p.numel() for p in self.bundle.model.parameters()):,}",
+            "Width, heads, relation layers": (
+                f"{config.width}, {config.heads}, {config.relation_layers}"
+            ),
+            "Training samples": f"{sizes.get('train', 0):,}",
+            "Best epoch": str(training.get("best_epoch", "unknown")),
+            "Field weights": ", ".join(
+                f"{name} {weight:.2f}"
+                for name, weight in zip(
+                    self.bundle.model.field_names,
+                    self.bundle.model.field_weights().tolist(),
+                    strict=True,
+                )
+            ),
+            "Versions": ", ".join(f"{k} {v}" for k, v in training.get("versions", {}).items()),
+        }
+        text = {heading: list(lines) for heading, lines in self.bundle.card.items()}
+        return Card(text=text, facts=facts, raw=raw)
+
+
+def _outcome(scores: pd.DataFrame, threshold: float) -> dict[str, Any]:
+    approved = (scores["pd"] < threshold).to_numpy()
+    known, bad = (scores["label"] != "unknown").to_numpy(), (scores["label"] == "bad").to_numpy()
+    rate, lo, hi = wilson(int((bad & approved).sum()), int((known & approved).sum()))
+    declined, _, _ = wilson(int((bad & ~approved).sum()), int((known & ~approved).sum()))
+    total = int(bad.sum())
+    return {
+        "threshold": float(threshold),
+        "approved": float(approved.mean()) if len(scores) else float("nan"),
+        "default_rate": rate,
+        "lo": lo,
+        "hi": hi,
+        "declined_default_rate": declined,
+        "capture": float((bad & ~approved).sum() / total) if total else float("nan"),
+        "samples": len(scores),
+        "labelled": int(known.sum()),
+    }
+
+
+def _instant(value: pd.Timestamp | None) -> datetime | None:
+    return None if value is None or pd.isna(value) else _known(value)
+
+
+def _known(value: pd.Timestamp) -> datetime:
+    stamp = value if value.tzinfo else value.tz_localize("UTC")
+    return stamp.tz_convert("UTC").to_pydatetime()
+
+
+__all__ = ["LbsfError", "Workspace", "find_workspaces"]

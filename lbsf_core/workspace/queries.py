@@ -1,0 +1,106 @@
+"""Reading a workspace's tables: one locked DuckDB connection, a cursor per question.
+
+One connection shared by threads gave wrong customers' results (design.md, "Stores"); a cursor per
+query gives none. The connection may read the workspace's own tables and nothing else, and its
+settings are locked, so that no text from the data can reach a file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+
+from lbsf_core.workspace.build import MERCHANTS, MONTHS, SAMPLES
+from lbsf_core.workspace.types import SampleFilter
+
+#: Columns that a queue may be sorted by.
+SORTS = ("pd", "user_id", "cutoff", "payments", "merchants", "money_out", "last_payment")
+
+
+class Tables:
+    """The Parquet tables of one workspace, asked through SQL with parameters only."""
+
+    def __init__(self, path: Path) -> None:
+        self.files = {
+            "samples": str(path / SAMPLES),
+            "merchants": str(path / MERCHANTS),
+            "months": str(path / MONTHS),
+        }
+        self._connection = duckdb.connect(config={"autoload_known_extensions": "false"})
+        self._connection.execute("SET TimeZone = 'UTC'")
+        self._connection.execute(
+            "SET allowed_paths = $paths", {"paths": list(self.files.values())}
+        )
+        self._connection.execute("SET enable_external_access = false")
+        self._connection.execute("SET lock_configuration = true")
+
+    def ask(self, sql: str, **parameters: Any) -> pd.DataFrame:  # noqa: ANN401 - SQL values
+        """Rows of a query; `$samples`, `$merchants` and `$months` name the tables' files."""
+        used = {k: v for k, v in self.files.items() if f"${k}" in sql}
+        with self._connection.cursor() as cursor:
+            frame: pd.DataFrame = cursor.execute(sql, used | parameters).df()
+        return frame
+
+    def one(self, sql: str, **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 - SQL values
+        """The only row of a query."""
+        row: dict[str, Any] = self.ask(sql, **parameters).iloc[0].to_dict()
+        return row
+
+
+def where(chosen: SampleFilter, prefix: str = "") -> tuple[str, dict[str, Any]]:
+    """A condition on `samples` and its parameters, from a filter.
+
+    Args:
+        chosen: the filter.
+        prefix: put before every parameter's name, so that two filters fit one query.
+    """
+    parameters: dict[str, Any] = {}
+    conditions = ["true"]
+
+    def add(sql: str, **values: Any) -> None:  # noqa: ANN401 - SQL values
+        for name in values:
+            sql = sql.replace(f"${name}", f"${prefix}{name}")
+        conditions.append(sql)
+        parameters.update({f"{prefix}{name}": value for name, value in values.items()})
+
+    if chosen.user:
+        add("contains(lower(user_id), lower($user))", user=chosen.user)
+    if chosen.merchant:
+        add(
+            "sample IN (SELECT sample FROM read_parquet($merchants) "
+            "WHERE contains(lower(merchant), lower($merchant)))".replace("$merchants", "$$"),
+            merchant=chosen.merchant,
+        )
+    if chosen.pd_min > 0:
+        add("pd >= $pd_min", pd_min=chosen.pd_min)
+    if chosen.pd_max < 1:
+        add("pd <= $pd_max", pd_max=chosen.pd_max)
+    for column, values in (("label", chosen.labels), ("band", chosen.bands), ("part", chosen.parts)):
+        if values:
+            add(f"{column} IN (SELECT unnest($in_{column}))", **{f"in_{column}": list(values)})
+    if chosen.payments_min is not None:
+        add("payments >= $fewest", fewest=chosen.payments_min)
+    if chosen.payments_max is not None:
+        add("payments <= $most", most=chosen.payments_max)
+    if chosen.cutoff_from is not None:
+        add("cutoff >= $since::DATE", since=chosen.cutoff_from.isoformat())
+    if chosen.cutoff_to is not None:
+        add("cutoff < $until::DATE + 1", until=chosen.cutoff_to.isoformat())
+    return " AND ".join(conditions).replace("$$", "$merchants"), parameters
+
+
+def activity_query(condition: str, sort: str, *, descending: bool) -> str:
+    """The queue's page of samples that meet a condition, sorted by one of `SORTS`."""
+    if sort not in SORTS:
+        raise ValueError(f"sort is '{sort}'; choose one of {', '.join(SORTS)}.")
+    way = "DESC" if descending else "ASC"
+    return f"""
+        SELECT rank, sample, user_id, cutoff, pd, percentile, band, label, part, payments, merchants,
+               money_in, money_out, last_payment, dropped_payments, activity, top_merchant,
+               top_attribution
+        FROM read_parquet($samples) WHERE {condition}
+        ORDER BY {sort} {way} NULLS LAST, rank LIMIT $limit OFFSET $offset
+    """  # noqa: S608 - conditions hold parameters only, the sort column comes from SORTS
