@@ -1,0 +1,62 @@
+"""Debian's Chromium, and dashboards to point it at."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.servers import fake_server, real_server
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+LAPTOP = {"width": 1280, "height": 900}
+
+
+def chromium() -> str | None:
+    """The browser's path, or None."""
+    return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="session")
+def base_url() -> None:
+    """In place of pytest-base-url's own, whose form pytest 9 warns about."""
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    path = chromium()
+    if path is None:
+        pytest.skip("no Chromium here: install Debian's `chromium` to run the browser tests")
+    return {**browser_type_launch_args, "executable_path": path, "args": FLAGS}
+
+
+@pytest.fixture(scope="session")
+def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:
+    # Without the content security policy: the escaping has to hold on its own.
+    return {**browser_context_args, "viewport": LAPTOP, "bypass_csp": True}
+
+
+@pytest.fixture(scope="session")
+def demo(demo_workspace: Path) -> Iterator[str]:
+    """Address of the dashboard over the demo workspace."""
+    with real_server(demo_workspace) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def fake() -> Iterator[str]:
+    """Address of the dashboard over the fake workspace, hostile names included."""
+    with fake_server() as address:
+        yield address

@@ -1,0 +1,61 @@
+"""Small steps that the journeys and the screenshots share."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Locator, Page, expect
+
+#: Of the queue's grid: its header, and one row.
+HEADER, ROW = 35, 35
+
+
+def idle(page: Page, seconds: float = 30) -> None:
+    """Wait until the script has run and its last chart is drawn."""
+    app = page.get_by_test_id("stApp")
+    expect(app).to_have_attribute("data-test-script-state", "notRunning", timeout=seconds * 1000)
+    page.wait_for_function(
+        "() => !document.querySelector('[data-stale=true]') && "
+        "[...document.querySelectorAll('[data-testid=stPlotlyChart]')]"
+        ".every(c => c.querySelector('.main-svg'))",
+        timeout=seconds * 1000,
+    )
+
+
+def visit(page: Page, address: str) -> None:
+    """Open an address and wait for its page."""
+    page.goto(address)
+    idle(page)
+
+
+def open_row(page: Page, row: int) -> None:
+    """Click the queue's "Open" button in a row, counted from 0."""
+    grid = page.get_by_test_id("stDataFrame").first
+    expect(grid.locator("canvas").first).to_be_visible()
+    box = grid.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 28, box["y"] + HEADER + ROW * row + ROW / 2)
+    page.wait_for_url("**/user?*")
+    idle(page)
+
+
+def click(page: Page, mark: Locator) -> None:
+    """Click a mark inside a plotly chart, which plotly's own drag layer covers."""
+    mark.scroll_into_view_if_needed()
+    box = mark.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
+
+def bars(page: Page) -> Locator:
+    """Attribution bars of the timeline, then its attention bars."""
+    return page.locator(".st-key-timeline .barlayer .point path")
+
+
+def too_wide(page: Page) -> int:
+    """Pixels by which the page would scroll sideways."""
+    return int(
+        page.evaluate(
+            "() => { const m = document.querySelector('[data-testid=stMain]');"
+            "return Math.max(m.scrollWidth - m.clientWidth,"
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth); }"
+        )
+    )

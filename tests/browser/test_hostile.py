@@ -1,0 +1,84 @@
+"""Names made to do harm, drawn everywhere, in a browser whose own policy is switched off."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.pages import idle, too_wide, visit
+from tests.dashboard.fake_workspace import EVIL, EVIL_IMAGE, EVIL_TAG
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def strangers(page: Page, fake: str) -> list[str]:
+    """Requests that left for another address, and dialogs that opened."""
+    found: list[str] = []
+
+    def note(url: str) -> None:
+        if not url.startswith((fake, "data:", "blob:")):
+            found.append(url)
+
+    page.on("request", lambda request: note(request.url))
+    page.on("dialog", lambda dialog: (found.append(dialog.message), dialog.dismiss()))
+    return found
+
+
+@pytest.mark.parametrize("name", EVIL)
+def test_fault_1_a_hostile_merchant_is_literal_and_asks_nobody(
+    page: Page, fake: str, strangers: list[str], name: str
+):
+    visit(page, f"{fake}/user?user=hostile")
+    page.locator(".st-key-merchant input").click()
+    options = page.get_by_role("option")
+    expect(options).to_have_count(len(EVIL))
+    options.nth(sorted(EVIL).index(name)).click()
+    card = page.locator(".st-key-selected_merchant")
+    expect(card).to_be_visible()
+    idle(page)
+    shown = card.inner_text().replace("\u2060", "")
+    assert shown.startswith("Selected: ")
+    if name.isprintable() and name.isascii():
+        assert f"Selected: {name}" in shown
+    assert page.locator("img[src*=evil], .stMarkdown img, a[href^=javascript]").count() == 0
+    assert not strangers
+
+
+def test_fault_2_tags_are_letters_in_charts(page: Page, fake: str, strangers: list[str]):
+    visit(page, f"{fake}/user?user=hostile")
+    for key in ("timeline", "relation_map", "relation_graph"):
+        text = page.locator(f".st-key-{key} .main-svg").first.text_content() or ""
+        text += page.locator(f".st-key-{key}").text_content() or ""
+        assert "<img src" in text, f"the name is not literal in {key}"
+    assert page.locator(".js-plotly-plot img, .js-plotly-plot foreignObject").count() == 0
+    assert not strangers
+
+
+def test_fault_5_turning_characters_are_named(page: Page, fake: str):
+    visit(page, f"{fake}/user?user=hostile")
+    expect(page.locator(".st-key-timeline")).to_contain_text("‹U+200B›")
+
+
+@pytest.mark.parametrize("typed", [EVIL_IMAGE, EVIL_TAG])
+def test_fault_1_what_a_link_carries_is_literal(
+    page: Page, fake: str, strangers: list[str], typed: str
+):
+    for place in (
+        f"user?user={quote(typed)}",
+        f"?q_user={quote(typed)}",
+        f"cohorts?a_merchant={quote(typed)}",
+        f"cohorts?a_name={quote(typed)}",
+        "model",
+    ):
+        visit(page, f"{fake}/{place}")
+        assert page.locator("img[src*=evil], img[src=x]").count() == 0
+    assert not strangers
+
+
+@pytest.mark.parametrize("user", ["hostile", "big", "empty", "one-payment", "broken", "nobody"])
+def test_no_user_makes_the_page_scroll_sideways(page: Page, fake: str, user: str):
+    visit(page, f"{fake}/user?user={user}")
+    assert too_wide(page) <= 0

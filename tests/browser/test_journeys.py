@@ -1,0 +1,153 @@
+"""What an analyst does, on the demo workspace in a real Chromium."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qs, urlparse
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import LAPTOP
+from tests.browser.pages import bars, click, idle, open_row, too_wide, visit
+
+pytestmark = pytest.mark.browser
+
+
+def link(page: Page) -> dict[str, str]:
+    """The address's parameters."""
+    return {k: v[0] for k, v in parse_qs(urlparse(page.url).query).items()}
+
+
+def test_the_queue_opens_its_riskiest_user(page: Page, demo: str):
+    visit(page, demo)
+    expect(page.get_by_role("heading", name="Portfolio")).to_be_visible()
+    open_row(page, 0)
+    user = link(page)["user"]
+    expect(page.get_by_role("heading", name=f"User {user}")).to_be_visible()
+    expect(page.get_by_text("Adds up: baseline")).to_be_visible()
+    expect(page.locator(".st-key-timeline .scatterlayer .point").first).to_be_visible()
+
+
+def test_a_clicked_merchant_rules_every_panel_and_survives_reruns(page: Page, demo: str):
+    visit(page, demo)
+    open_row(page, 0)
+    click(page, bars(page).nth(2))
+    card = page.locator(".st-key-selected_merchant")
+    expect(card).to_be_visible()
+    expect(page).to_have_url(re.compile("merchant="))
+    name = link(page)["merchant"]
+    expect(card).to_contain_text("Selected: ")
+    expect(page.get_by_text(re.compile(r"^\d+ payments? at "))).to_be_visible()
+    expect(page.locator(".st-key-merchant input")).to_have_value(name)
+    frames = page.locator(".st-key-relation_map .shapelayer path")
+    expect(frames).to_have_count(2)
+    page.get_by_role("radio", name="Recency").click()
+    idle(page)
+    assert link(page)["merchant"] == name
+    expect(card).to_be_visible()
+    page.locator(".st-key-clear_merchant button").click()
+    expect(card).to_have_count(0)
+    idle(page)
+    assert "merchant" not in link(page)
+
+
+def test_a_dot_a_square_and_a_node_select_too(page: Page, demo: str):
+    visit(page, demo)
+    open_row(page, 1)
+    for mark in (
+        page.locator(".st-key-timeline .scatterlayer path.point").last,
+        page.locator(".st-key-relation_map .scatterlayer path.point").first,
+        page.locator(".st-key-relation_graph .scatterlayer .trace")
+        .last.locator("path.point")
+        .nth(1),
+    ):
+        click(page, mark)
+        expect(page.locator(".st-key-selected_merchant")).to_be_visible()
+        idle(page)
+        page.locator(".st-key-clear_merchant button").click()
+        expect(page.locator(".st-key-selected_merchant")).to_have_count(0)
+        idle(page)
+
+
+def test_a_deep_link_shows_somebody_else_the_same(page: Page, browser: Browser, demo: str):
+    visit(page, demo)
+    open_row(page, 2)
+    click(page, bars(page).nth(0))
+    expect(page.locator(".st-key-selected_merchant")).to_be_visible()
+    idle(page)
+    said = page.locator(".st-key-selected_merchant").inner_text()
+    other = browser.new_context(viewport=LAPTOP).new_page()
+    visit(other, page.url)
+    expect(other.locator(".st-key-selected_merchant")).to_have_text(said, use_inner_text=True)
+    assert link(other) == link(page)
+    other.context.close()
+
+
+def test_next_and_previous_walk_the_queue(page: Page, demo: str):
+    visit(page, demo)
+    open_row(page, 0)
+    first = link(page)["user"]
+    page.get_by_role("button", name="Next").click()
+    expect(page).not_to_have_url(re.compile(f"user={first}"))
+    idle(page)
+    page.get_by_role("button", name="Previous").click()
+    expect(page).to_have_url(re.compile(f"user={first}"))
+
+
+def test_two_cohorts_are_compared_and_the_link_restores_them(
+    page: Page, browser: Browser, demo: str
+):
+    visit(page, f"{demo}/cohorts")
+    page.get_by_label("Name of cohort A").fill("Watch list")
+    page.keyboard.press("Enter")
+    idle(page)
+    legend = page.locator(".st-key-cohort_scores .legendtext")
+    expect(legend.first).to_have_text("Watch list")
+    for key in ("scores", "rates", "merchants", "attributions", "spend"):
+        expect(page.locator(f".st-key-cohort_{key} .main-svg").first).to_be_visible()
+    other = browser.new_context(viewport=LAPTOP).new_page()
+    visit(other, page.url)
+    expect(other.locator(".st-key-cohort_scores .legendtext").first).to_have_text("Watch list")
+    other.context.close()
+
+
+def test_the_threshold_moves_its_figures_and_the_link(page: Page, demo: str):
+    visit(page, demo)
+    approved = page.get_by_test_id("stMetricValue").first
+    before = approved.inner_text()
+    slider = page.get_by_role("slider", name="Threshold")
+    slider.focus()
+    for _ in range(12):
+        page.keyboard.press("ArrowLeft")
+    expect(page).to_have_url(re.compile("threshold="))
+    idle(page)
+    assert approved.inner_text() != before
+
+
+@pytest.mark.parametrize("place", ["", "cohorts", "model"])
+def test_a_laptop_never_scrolls_sideways(page: Page, demo: str, place: str):
+    visit(page, f"{demo}/{place}")
+    assert too_wide(page) <= 0
+
+
+def test_the_user_page_never_scrolls_sideways(page: Page, demo: str):
+    visit(page, demo)
+    open_row(page, 0)
+    assert too_wide(page) <= 0
+
+
+def test_the_demo_asks_no_other_address(page: Page, demo: str):
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    for place in ("", "cohorts", "model"):
+        visit(page, f"{demo}/{place}")
+    strangers = [u for u in asked if not u.startswith((demo, "data:", "blob:"))]
+    assert asked
+    assert not strangers
+
+
+def test_every_answer_carries_the_security_policy(page: Page, demo: str):
+    answer = page.request.get(demo)
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
