@@ -119,6 +119,21 @@ class TrainConfig(Config):
     def __post_init__(self) -> None:
         if self.split_by not in ("user", "time"):
             raise LbsfError(f"split_by is '{self.split_by}'; choose 'user' or 'time'.")
+        for name in ("epochs", "batch_samples", "patience"):
+            if getattr(self, name) < 1:
+                raise LbsfError(f"{name} is {getattr(self, name)}; give a number of at least 1.")
+        if self.validation <= 0:
+            raise LbsfError(
+                f"validation is {self.validation}; early stopping and calibration need a share "
+                "of the samples, e.g. 0.15."
+            )
+        if self.test < 0:
+            raise LbsfError(f"test is {self.test}; give 0 or a share of the samples.")
+        if self.validation + self.test >= 1:
+            raise LbsfError(
+                f"validation {self.validation} and test {self.test} leave nothing to train on; "
+                "their sum must be below 1."
+            )
         if not (0 < self.validation < 1 and 0 <= self.test < 1 - self.validation):
             raise LbsfError(
                 f"validation {self.validation} and test {self.test} leave nothing to train on."

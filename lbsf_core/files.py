@@ -38,14 +38,17 @@ def atomic_write(target: str | Path) -> Iterator[Path]:
     fsynced before the rename, so that a kill or a power cut at any step leaves the old or the
     new, never half. An existing target of the same kind is replaced. For a directory there are
     two renames (old aside, new in place); a kill between them is healed by the next write or by
-    `recover`.
+    `recover`. A directory that holds anything the new one does not is refused, so that a wrong
+    `--out` never takes a user's own files with it.
 
     Raises:
-        LbsfError: the disk is full or the folder can't be written; the old target is untouched.
+        LbsfError: the disk is full, the folder can't be written, or the target holds other
+            files; the old target is untouched.
     """
     target = Path(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        recover(target)
     except OSError as error:
         raise LbsfError(f"{target.parent}: can't make this folder ({error.strerror}).") from error
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.tmp")
@@ -53,6 +56,7 @@ def atomic_write(target: str | Path) -> Iterator[Path]:
         yield temporary
         if not temporary.exists():
             raise LbsfError(f"{target}: nothing was written.")
+        _check_replaceable(target, temporary)
         if temporary.is_dir():
             for path in sorted(temporary.rglob("*")):
                 _fsync(path)
@@ -72,7 +76,27 @@ def atomic_write(target: str | Path) -> Iterator[Path]:
             "Free some space or choose another folder, then run the command again."
         ) from error
     finally:
+        recover(target)  # if the second rename failed, the old directory goes back
         _remove(temporary)
+
+
+def _check_replaceable(target: Path, new: Path) -> None:
+    """Refuse to replace what is no earlier output of the same command."""
+    if not target.exists():
+        return
+    if target.is_dir() != new.is_dir():
+        kinds = ("a folder", "a file") if target.is_dir() else ("a file", "a folder")
+        raise LbsfError(
+            f"{target}: is {kinds[0]}, and {kinds[1]} is to be written there; untouched. "
+            "Choose another name."
+        )
+    if target.is_dir():
+        foreign = sorted({p.name for p in target.iterdir()} - {p.name for p in new.iterdir()})
+        if foreign:
+            raise LbsfError(
+                f"{target}: holds '{foreign[0]}', which this command does not write; the folder "
+                "is untouched. Choose another one, or empty it first."
+            )
 
 
 def _aside(target: Path) -> Path:
@@ -93,12 +117,12 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def dump_json(value: Any) -> str:
+def dump_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
     """JSON as the project writes it: sorted keys, real text, no NaN or infinity."""
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def read_json(path: str | Path) -> Any:
+def read_json(path: str | Path) -> Any:  # noqa: ANN401 - any JSON value
     """Read a JSON file that lbsf wrote.
 
     Raises:
@@ -128,8 +152,8 @@ def check_hashes(folder: Path, hashes: dict[str, str], error: type[LbsfError], a
     root = folder.resolve()
     for name, expected in hashes.items():
         path = folder / name
-        inside = Path(os.path.normpath(root / name)).is_relative_to(root)
-        if Path(name).is_absolute() or not inside or path.is_symlink():
+        # A name that reads otherwise once resolved leads through "..", a link or a linked folder.
+        if Path(name).is_absolute() or (root / name).resolve() != root / name:
             raise error(f"{folder}: the manifest names '{name}', outside the folder; refused.")
         if not path.is_file():
             raise error(f"{path}: this file is missing. {again}")

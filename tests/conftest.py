@@ -16,3 +16,37 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"{folder} is not there: the real payments are no part of the repository")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of 60 simulated users."""
+    from lbsf_core.fold.fold import fold
+    from lbsf_core.payments.simulate import simulate
+
+    folder = tmp_path_factory.mktemp("tiny")
+    simulate(folder / "raw", users=60, seed=5, years=0.75)
+    raw = folder / "raw"
+    fold(raw / "payments.parquet", raw / "labels.parquet", folder / "store")
+    return folder / "store"
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_store: Path) -> Path:
+    """A small bundle trained on `tiny_store` for a few seconds."""
+    import torch
+
+    from lbsf_core.config import ModelConfig, TrainConfig
+    from lbsf_core.fold.store import FoldedStore
+    from lbsf_core.train.train import train
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    train(
+        FoldedStore.open(tiny_store),
+        tiny_store.parent / "bundle",
+        ModelConfig(width=16, heads=2, text_buckets=512, text_width=8, bins=8),
+        TrainConfig(epochs=3, batch_samples=8),
+    )
+    torch.set_num_threads(threads)
+    return tiny_store.parent / "bundle"
