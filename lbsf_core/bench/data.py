@@ -2,7 +2,7 @@
 
 Not `lbsf simulate`, which plants causes and lives and takes longer per payment than a fold does.
 Here a user pays 20 to 150 of 20,000 merchants, some far more often than others; a description
-names the merchant with one of twelve references, so that texts repeat as in real exports.
+names the merchant with one of four references, so that texts repeat as in real exports.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 #: Distinct merchants of the whole population, and references of each merchant's descriptions.
-MERCHANTS, REFERENCES = 20_000, 12
+MERCHANTS, REFERENCES = 20_000, 4
 #: Payments lie in [EPOCH, EPOCH + SPAN_DAYS); cutoffs in the last 90 days of it.
 EPOCH, SPAN_DAYS = 1_640_995_200_000_000, 1_095  # 2022-01-01, three years
 _ROW_GROUP = 122_880

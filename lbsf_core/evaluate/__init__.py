@@ -1,0 +1,1 @@
+"""Evaluate: metrics with intervals, cross-validation by user, reports."""

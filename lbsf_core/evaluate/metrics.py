@@ -129,7 +129,7 @@ def bootstrap_rows(
     counts = np.bincount(user)
     starts = np.cumsum(counts) - counts
     rng = np.random.default_rng(seed)
-    drawn = []
+    drawn: list[npt.NDArray[np.int64]] = []
     while len(drawn) < repeats:
         picked = rng.integers(0, len(counts), len(counts))
         total = np.cumsum(counts[picked])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,7 @@ def performance(
     labels, pds = frame["label"].to_numpy(float), frame["pd"].to_numpy(float)
     bad = int(labels.sum())
     warnings: list[str] = []
-    empty: dict[str, Any] = {
-        k: [] for k in ("metrics", "roc", "ks", "calibration", "by_history")
-    }
+    empty: dict[str, Any] = {k: [] for k in ("metrics", "roc", "ks", "calibration", "by_history")}
     if not 0 < bad < len(labels):
         warnings.append(
             f"{bad} bad and {len(labels) - bad} good samples: nothing can be measured. "
@@ -67,7 +66,9 @@ def performance(
         )
         return {"source": source, "warnings": warnings} | empty
     if bad < 50:
-        warnings.append(f"Only {bad} bad samples: every figure here is uncertain; read the intervals.")
+        warnings.append(
+            f"Only {bad} bad samples: every figure here is uncertain; read the intervals."
+        )
     found = metrics or evaluate(labels, pds, list(frame["user_id"]))
     fpr, tpr, thresholds = roc_curve(labels, pds, drop_intermediate=False)
     thin = np.unique(np.linspace(0, len(fpr) - 1, min(len(fpr), POINTS)).round().astype(int))
@@ -105,7 +106,7 @@ def _calibration(labels: Floats, pds: Floats) -> list[dict[str, float]]:
 def _by_history(frame: pd.DataFrame) -> list[dict[str, Any]]:
     edges = [*HISTORY, np.inf]
     rows = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         part = frame[(frame["payments"] >= low) & (frame["payments"] < high)]
         if part.empty:
             continue

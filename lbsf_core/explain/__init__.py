@@ -1,0 +1,1 @@
+"""Explain: an additive tree over merchants, payments and fields, and where the model looked."""

@@ -40,14 +40,18 @@ def explain_all(
         segment = batch.segment_of_payment
         count = len(batch.merchants)
 
-        def per_segment(values: np.ndarray, at: np.ndarray = segment, size: int = count) -> pa.Array:
+        def per_segment(
+            values: np.ndarray, at: np.ndarray = segment, size: int = count
+        ) -> pa.Array:
             return pa.array(np.bincount(at, values, minlength=size))
 
         sample = batch.sample_of_segment
         segments = pa.table(
             {
                 "sample": pa.array(batch.samples[sample].astype(np.int32)),
-                "segment": pa.array((np.arange(count) - batch.user_offsets[sample]).astype(np.int32)),
+                "segment": pa.array(
+                    (np.arange(count) - batch.user_offsets[sample]).astype(np.int32)
+                ),
                 "merchant": pa.array(batch.merchants.decode(), pa.string()),
                 "payments": pa.array(np.diff(batch.offsets).astype(np.int32)),
                 "money_in": per_segment(np.maximum(batch.amounts, 0.0)),

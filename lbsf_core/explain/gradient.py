@@ -172,7 +172,7 @@ def explain(bundle: Bundle, batch: FoldedBatch) -> list[Explanation]:
                 payment_attributions=payment_values[n],
                 merchant_attributions=np.bincount(
                     segment, payment_values[n], minlength=s.stop - s.start
-                ),
+                ).astype(np.float64),
                 merchant_weights=attention.merchants[s].double().numpy(),
                 payment_weights=attention.payments[n].double().numpy(),
                 relation_weights=attention.relations[b].double().numpy(),

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
+from pandas import DataFrame
 
 #: Largest error allowed in any sum of the tree, in logit units.
 TOLERANCE = 1e-3
@@ -101,9 +101,10 @@ class Explanation:
     @property
     def relations(self) -> Floats:
         """(S, S) relation weights, mean over heads."""
-        return self.relation_weights.mean(axis=0)
+        mean: Floats = self.relation_weights.mean(axis=0)
+        return mean
 
-    def merchants_frame(self) -> pd.DataFrame:
+    def merchants_frame(self) -> DataFrame:
         """One row a merchant, in segment order.
 
         Columns: segment, merchant, payments, total (signed), money_in, money_out, first, last,
@@ -128,16 +129,16 @@ class Explanation:
                 }
             )
         columns = ["segment", "merchant", "payments", "total", "money_in", "money_out"]
-        return pd.DataFrame(rows, columns=[*columns, "first", "last", "attribution", "weight"])
+        return DataFrame(rows, columns=[*columns, "first", "last", "attribution", "weight"])
 
-    def payments_frame(self) -> pd.DataFrame:
+    def payments_frame(self) -> DataFrame:
         """One row a payment, segment by segment, oldest first inside a segment.
 
         Columns: payment (row number), segment, merchant, timestamp, amount, description, the
         extra fields, attribution, weight, and one `field:<name>` column a field.
         """
         segment = np.repeat(np.arange(len(self.merchants)), np.diff(self.offsets))
-        frame = pd.DataFrame(
+        frame = DataFrame(
             {
                 "payment": np.arange(len(self.amounts)),
                 "segment": segment,

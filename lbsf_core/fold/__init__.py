@@ -1,0 +1,1 @@
+"""Fold: payments grouped by merchant, on disk (store) and in memory (batch)."""

@@ -22,7 +22,7 @@ Worked example: one sample that paid the baker twice and the landlord once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -77,10 +77,11 @@ class Strings:
 
 
 def expand(starts: Ints, counts: Ints) -> Ints:
-    """Row numbers of several runs, one after another: starts[i], starts[i] + 1, ... counts[i] times."""
+    """Row numbers of runs, one after another: starts[i], starts[i] + 1, ... counts[i] of them."""
     total = int(counts.sum())
     ends = np.cumsum(counts)
-    return np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - counts), counts)
+    rows: Ints = np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - counts), counts)
+    return rows
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class FoldedBatch:
 
     def __post_init__(self) -> None:
         b, s, n = len(self.samples), len(self.merchants), len(self.amounts)
-        for name, column, expected in (
+        sizes: tuple[tuple[str, Sized, int], ...] = (
             ("user_ids", self.user_ids, b),
             ("cutoffs", self.cutoffs, b),
             ("labels", self.labels, b),
@@ -130,7 +131,8 @@ class FoldedBatch:
             ("timestamps", self.timestamps, n),
             *((f"texts[{k}]", v, n) for k, v in self.texts.items()),
             *((f"numbers[{k}]", v, n) for k, v in self.numbers.items()),
-        ):
+        )
+        for name, column, expected in sizes:
             if len(column) != expected:
                 raise BatchError(f"{name} has {len(column)} rows, expected {expected}.")
         for name, offsets, last in (
@@ -145,11 +147,9 @@ class FoldedBatch:
         if np.any(counts == 0):
             empty = int(np.argmin(counts))
             raise BatchError(f"segment {empty} ('{self.merchants.decode()[empty]}') is empty.")
-        for name, column in (("merchants", self.merchants), *self.texts.items()):
-            if len(column) and not (
-                column.codes.min() >= 0 and column.codes.max() < len(column.words)
-            ):
-                raise BatchError(f"{name}: a code lies outside its {len(column.words)} words.")
+        for name, text in (("merchants", self.merchants), *self.texts.items()):
+            if len(text) and not (text.codes.min() >= 0 and text.codes.max() < len(text.words)):
+                raise BatchError(f"{name}: a code lies outside its {len(text.words)} words.")
         if not np.all(np.isfinite(self.amounts)):
             raise BatchError(f"amount {int(np.argmin(np.isfinite(self.amounts)))} is not finite.")
         if n:
@@ -315,8 +315,8 @@ class FoldedBatch:
                     times.append(when_us)
                     amounts.append(amount)
                     texts.append(text)
-                    for name in extra:
-                        extra[name].append(float((numbers or {})[name][b][i]))
+                    for name, values in extra.items():
+                        values.append(float((numbers or {})[name][b][i]))
         return cls(
             samples=np.arange(len(rows), dtype=np.int64),
             user_ids=tuple(user for user, _, _ in rows),

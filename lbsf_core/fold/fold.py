@@ -59,8 +59,10 @@ class FoldSummary:
 
 
 def fold_sql(config: FoldConfig, extra: tuple[Field, ...], *, dropped: bool = False) -> str:
-    """The statement that folds, or with `dropped` the one that gives what the caps cut off. Parameters: $payments, $labels (paths), and $window_days,
-    $max_merchants, $max_payments where the configuration sets them.
+    """The statement that folds, or with `dropped` the one that gives what the caps cut off.
+
+    Parameters: $payments, $labels (paths), and $window_days, $max_merchants, $max_payments where
+    the configuration sets them.
 
     Segment order: most recent payment first, ties by merchant. Inside a segment: by time, ties by
     amount, description and the extra fields, so that the order of the input never matters.
@@ -193,7 +195,7 @@ def _write(
                                           merchants BIGINT)"""
         )
     connection.execute(
-        f"COPY ({fold_sql(config, extra)} ORDER BY {', '.join(order)}) TO $target {copy}",  # noqa: S608
+        f"COPY ({fold_sql(config, extra)} ORDER BY {', '.join(order)}) TO $target {copy}",
         parameters | target,
     )
     window = "cutoff - to_days($window_days)" if config.window_days else "NULL::TIMESTAMPTZ"

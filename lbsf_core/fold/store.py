@@ -112,7 +112,8 @@ class FoldedStore:
         money_in, money_out, first_payment, last_payment, dropped_payments, dropped_merchants,
         dropped_amount.
         """
-        return pq.read_table(self.path / SAMPLES).to_pandas()
+        table: pd.DataFrame = pq.read_table(self.path / SAMPLES).to_pandas()
+        return table
 
     @cached_property
     def _file(self) -> pq.ParquetFile:
@@ -152,7 +153,7 @@ class FoldedStore:
     def read(self, samples: npt.ArrayLike) -> FoldedBatch:
         """The batch of these samples (numbers in the store, any order): a small read for a few."""
         numbers = np.asarray(samples, dtype=np.int64)
-        if len(numbers) and not (0 <= numbers.min() and numbers.max() < len(self.samples)):
+        if len(numbers) and not (numbers.min() >= 0 and numbers.max() < len(self.samples)):
             raise StoreError(f"{self.path}: has no sample {numbers.max()}.")
         starts = self.samples["row_start"].to_numpy()[numbers]
         counts = self.samples["payments"].to_numpy()[numbers]

@@ -1,0 +1,1 @@
+"""The LBSF model: fields, merchant aggregation, relations, and the bundle on disk."""

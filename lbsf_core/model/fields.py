@@ -170,7 +170,7 @@ class TextEncoder(FieldEncoder):
             mode="mean",
             include_last_offset=True,
         )
-        table = self.project(bags)  # (U, D)
+        table: Tensor = self.project(bags)  # (U, D)
         if self.training and self.drop:
             # Whole texts are hidden, so that a model does not learn users by their shops.
             kept = torch.rand(len(table), 1) >= self.drop

@@ -32,7 +32,7 @@ from lbsf_core.model.fields import (
     fit_field,
 )
 from lbsf_core.model.merchant import STATISTICS, MerchantAggregation, segment_statistics
-from lbsf_core.model.ragged import length_buckets, segment_ids
+from lbsf_core.model.ragged import layer_norm, length_buckets, segment_ids
 from lbsf_core.model.relation import Bucket, RelationLayer, UserPooling
 from lbsf_core.payments.schema import CORE_FIELDS, Field, FieldKind
 
@@ -102,7 +102,7 @@ class LBSF(nn.Module):
         width = config.width
         self.encoders = nn.ModuleList(self._encoder(field) for field in fields)
         self.gates = nn.Parameter(torch.zeros(len(fields)))
-        self.payment_norm = nn.LayerNorm(width)
+        self.payment_norm = layer_norm(width)
         self.payment_block = nn.Sequential(
             nn.Linear(width, 2 * width),
             nn.GELU(),
@@ -244,8 +244,8 @@ class LBSF(nn.Module):
             held = batch.texts if field.is_string else batch.numbers
             if field.name not in held:
                 raise BatchError(
-                    f"the model reads the field '{field.name}' ({field.kind}), which these payments "
-                    "do not have. Fold payments ingested with the same mapping as in training."
+                    f"the model reads the field '{field.name}' ({field.kind}), which these "
+                    "payments do not have. Fold payments ingested with the mapping of training."
                 )
 
     def fit_typical(self, batch: FoldedBatch) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lbsf_core.fold.batch import DAY, FoldedBatch
 from lbsf_core.model.fields import signed_log
-from lbsf_core.model.ragged import segment_softmax, segment_sum
+from lbsf_core.model.ragged import layer_norm, segment_softmax, segment_sum
 
 Floats = npt.NDArray[np.float64]
 
@@ -86,7 +86,7 @@ class MerchantAggregation(nn.Module):
         self.register_buffer("scale", torch.ones(len(STATISTICS)))
         self.mean: Tensor
         self.scale: Tensor
-        self.norm = nn.LayerNorm(width)
+        self.norm = layer_norm(width)
         self.mix = nn.Sequential(nn.GELU(), nn.Dropout(dropout), nn.Linear(width, width))
 
     def fit(self, statistics: Floats) -> None:

@@ -34,6 +34,17 @@ def segment_softmax(scores: Tensor, offsets: Tensor, ids: Tensor) -> Tensor:
     return exp / segment_sum(exp, offsets)[ids]
 
 
+#: Variance added in every layer norm. Larger than usual: with 1e-5 a norm turns sharply where a
+#: vector is short, and integrated gradients, whose path starts at the (short) typical payment, then
+#: need 128 steps and more; with 0.05 most samples need 8 to 32 (measured on the sample data).
+NORM_EPSILON = 0.05
+
+
+def layer_norm(width: int) -> torch.nn.LayerNorm:
+    """The layer norm that every part of the model uses."""
+    return torch.nn.LayerNorm(width, eps=NORM_EPSILON)
+
+
 #: A bucket holds samples whose number of segments differs by at most this factor.
 _GROWTH = 1.25
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lbsf_core.model.ragged import segment_softmax, segment_sum
+from lbsf_core.model.ragged import layer_norm, segment_softmax, segment_sum
 
 
 class Bucket:
@@ -42,11 +42,11 @@ class RelationLayer(nn.Module):
         super().__init__()
         self.heads = heads
         self.dropout = dropout
-        self.norm = nn.LayerNorm(width)
+        self.norm = layer_norm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         self.feed = nn.Sequential(
-            nn.LayerNorm(width),
+            layer_norm(width),
             nn.Linear(width, 2 * width),
             nn.GELU(),
             nn.Dropout(dropout),
@@ -78,7 +78,8 @@ class RelationLayer(nn.Module):
             mixed = mixed.index_copy(0, bucket.rows[bucket.real], flat[bucket.real])
         update = F.dropout(self.out(mixed), self.dropout, self.training)
         hidden = merchants + update
-        return hidden + self.feed(hidden)
+        related: Tensor = hidden + self.feed(hidden)
+        return related
 
 
 class UserPooling(nn.Module):
@@ -89,7 +90,7 @@ class UserPooling(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width)
+        self.norm = layer_norm(width)
         self.hidden = nn.Linear(width, width)
         self.score = nn.Linear(width, 1)
         self.empty = nn.Parameter(torch.zeros(3 * width))

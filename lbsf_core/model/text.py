@@ -8,10 +8,13 @@ length come from one pass.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from lbsf_core.fold.batch import expand
 
 _PRIME = np.uint64(0x100000001B3)
 _INVERSE = np.uint64(pow(0x100000001B3, -1, 2**64))
@@ -21,6 +24,7 @@ NGRAMS = (3, 4, 5)
 MAX_BYTES = 96
 
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
 
 
 def hash_texts(texts: Sequence[str], buckets: int) -> tuple[Ints, Ints]:
@@ -36,10 +40,8 @@ def hash_texts(texts: Sequence[str], buckets: int) -> tuple[Ints, Ints]:
     """
     raw = [b"\x02" + text.lower().encode("utf-8")[:MAX_BYTES] + b"\x03" for text in texts]
     data = np.frombuffer(b"".join(raw), dtype=np.uint8)
-    lengths = np.array([len(r) for r in raw], dtype=np.int64)
+    lengths = np.fromiter(map(len, raw), dtype=np.int64, count=len(raw))
     ends = np.cumsum(lengths)
-    text_of = np.repeat(np.arange(len(raw)), lengths)
-    position = np.arange(len(data), dtype=np.int64)
 
     with np.errstate(over="ignore"):
         powers = np.cumprod(np.concatenate([[np.uint64(1)], np.full(len(data), _PRIME)]))
@@ -52,27 +54,99 @@ def hash_texts(texts: Sequence[str], buckets: int) -> tuple[Ints, Ints]:
             value = (running[stops] - running[starts]) * powers[starts]
             return _mix(value + np.uint64(kind))
 
-    owners, hashes = [], []
-    for n in NGRAMS:
-        starts = position[position + n <= ends[text_of]] if len(data) else position
-        owners.append(text_of[starts])
-        hashes.append(ranges(starts, starts + n, n))
     # Words: maximal runs between separators (space and the two end marks).
-    inside = ~np.isin(data, np.frombuffer(b"\x02\x03 ", dtype=np.uint8))
+    inside = (data != 2) & (data != 3) & (data != 32)
     edges = np.diff(np.concatenate([[False], inside, [False]]).astype(np.int8))
-    starts, stops = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-    owners.append(text_of[starts])
-    hashes.append(ranges(starts, stops, 100))
+    first, stops = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    word_text = np.searchsorted(ends, first, side="right")
+    words = np.bincount(word_text, minlength=len(raw))
     # An empty text is a text too: the pair of end marks gets a bucket of its own.
     empty = np.flatnonzero(lengths == 2)
-    owners.append(empty)
-    hashes.append(np.full(len(empty), _mix(np.array([7], dtype=np.uint64))[0]))
+    # A text's buckets stand in one run: its 3-, 4- and 5-grams, then its words.
+    grams = [np.maximum(lengths - n + 1, 0) for n in NGRAMS]
+    counts = sum(grams) + words + (lengths == 2)
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    hashes = np.empty(offsets[-1], dtype=np.uint64)
+    at = offsets[:-1].copy()
+    for n, count in zip(NGRAMS, grams, strict=True):
+        starts = expand(ends - lengths, count)
+        hashes[expand(at, count)] = ranges(starts, starts + n, n)
+        at += count
+    hashes[expand(at, words)] = ranges(first, stops, 100)
+    hashes[at[empty]] = _mix(np.array([7], dtype=np.uint64))[0]
+    return (hashes % np.uint64(buckets)).astype(np.int64), offsets
 
-    owner = np.concatenate(owners)
-    order = np.argsort(owner, kind="stable")
-    bucket = (np.concatenate(hashes)[order] % np.uint64(buckets)).astype(np.int64)
-    counts = np.bincount(owner, minlength=len(raw))
-    return bucket, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+class TextCache:
+    """Texts seen before: each is hashed once, and read once for the same weights.
+
+    The same texts come back in batch after batch. Safe to use from several threads; a copy of
+    it starts empty.
+
+    Args:
+        buckets: rows of the hashed table.
+        limit: texts that are remembered; beyond it everything is forgotten at once, which
+            bounds the memory (about 1 kB a text).
+    """
+
+    def __init__(self, buckets: int, limit: int = 65_536) -> None:
+        self.buckets, self.limit = buckets, limit
+        self._lock = threading.Lock()
+        self._forget()
+
+    def __reduce__(self) -> tuple[type[TextCache], tuple[int, int]]:
+        return TextCache, (self.buckets, self.limit)
+
+    def _forget(self) -> None:
+        self._row: dict[str, int] = {}
+        self._hashes = np.zeros(0, dtype=np.int64)
+        self._offsets = np.zeros(1, dtype=np.int64)
+        self._weights: object = None
+        self._bags = np.zeros((0, 0), dtype=np.float32)
+
+    def _rows(self, texts: Sequence[str]) -> Ints:
+        """(U,) row of each text; new ones are hashed and remembered. Call with the lock held."""
+        known = self._row
+        new = [text for text in texts if text not in known]
+        if new and len(known) + len(new) > self.limit:
+            self._forget()
+            known, new = self._row, list(dict.fromkeys(texts))
+        if new:
+            hashes, offsets = hash_texts(new, self.buckets)
+            known.update(zip(new, range(len(known), len(known) + len(new)), strict=True))
+            self._offsets = np.concatenate([self._offsets, offsets[1:] + len(self._hashes)])
+            self._hashes = np.concatenate([self._hashes, hashes])
+        return np.fromiter(map(known.__getitem__, texts), dtype=np.int64, count=len(texts))
+
+    def hashes(self, texts: Sequence[str]) -> tuple[Ints, Ints]:
+        """What `hash_texts` gives for these (distinct) texts."""
+        with self._lock:
+            return self._of(self._rows(texts))
+
+    def _of(self, rows: Ints) -> tuple[Ints, Ints]:
+        counts = self._offsets[rows + 1] - self._offsets[rows]
+        picked = self._hashes[expand(self._offsets[rows], counts)]
+        return picked, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+    def bags(
+        self, texts: Sequence[str], weights: object, read: Callable[[Ints, Ints], Floats]
+    ) -> Floats:
+        """(U, W) vectors of these (distinct) texts.
+
+        Args:
+            texts: U texts.
+            weights: names the weights that `read` uses; when it changes, all is read anew.
+            read: (K,) buckets and (U' + 1,) offsets -> (U', W) vectors of texts.
+        """
+        with self._lock:
+            rows = self._rows(texts)
+            if weights != self._weights:
+                self._weights, self._bags = weights, read(*self._of(np.unique(rows)[:0]))
+            done = len(self._bags)
+            if done < len(self._row):
+                fresh = read(*self._of(np.arange(done, len(self._row))))
+                self._bags = np.concatenate([self._bags, fresh])
+            return self._bags[rows]
 
 
 def _mix(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

@@ -1,0 +1,1 @@
+"""Score: logits and calibrated probabilities of default."""

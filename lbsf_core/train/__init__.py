@@ -1,0 +1,1 @@
+"""Train: the split, the only loop, and the bundle that comes out."""

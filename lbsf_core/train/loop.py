@@ -126,9 +126,9 @@ def fit(
         or not np.all(np.isin(labels[validation], (0, 1)))
     ):
         raise LbsfError(
-            f"the training part has {good} good, {bad} bad and {len(train) - good - bad} unlabelled "
-            "samples: training needs both classes and a label on every sample. Give more labels, "
-            "or choose another seed or split."
+            f"the training part has {good} good, {bad} bad and {len(train) - good - bad} "
+            "unlabelled samples: training needs both classes and a label on every sample. Give "
+            "more labels, or choose another seed or split."
         )
     torch.manual_seed(config.seed)
     model = LBSF.fit(model_config or ModelConfig(), extra, batch.select(train)).to(device)

@@ -90,7 +90,7 @@ def train(
             found = evaluate(test.labels, pd, test.user_ids)
             metrics = {name: metric.to_dict() for name, metric in found.items()}
         except MetricError:
-            metrics = {}  # one class only in a small test part: no figure is better than a wrong one
+            metrics = {}  # one class only in a small test part: no figure beats a wrong one
     training = settings | {
         "split": rule,
         "sizes": sizes,

@@ -1,11 +1,11 @@
 """Build a workspace: everything the dashboard loads, in one folder, with hashes.
 
-    DIR/store/  DIR/bundle/        copies (hard links where the disk allows) of both
-    DIR/samples.parquet            one row a sample: score, rank, band, part, figures, sparkline
-    DIR/merchants.parquet          one row a segment: attribution, weight, money in and out
-    DIR/months.parquet             one row a sample and month: spend and payments
-    DIR/performance.json           metrics and curves on samples that training never saw
-    DIR/manifest.json              versions and SHA-256 of all of it
+DIR/store/  DIR/bundle/        copies (hard links where the disk allows) of both
+DIR/samples.parquet            one row a sample: score, rank, band, part, figures, sparkline
+DIR/merchants.parquet          one row a segment: attribution, weight, money in and out
+DIR/months.parquet             one row a sample and month: spend and payments
+DIR/performance.json           metrics and curves on samples that training never saw
+DIR/manifest.json              versions and SHA-256 of all of it
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def build_workspace(
     report = Evaluation.load(evaluation) if evaluation else None
     if report and report.store != folded.digest:
         raise WorkspaceError(
-            f"{evaluation}: was made on another store than {store}. Run `lbsf evaluate` on this one."
+            f"{evaluation}: was made on another store than {store}. "
+            "Run `lbsf evaluate` on this one."
         )
 
     def told(what: str) -> Callable[[int, int], None] | None:

@@ -26,12 +26,13 @@ def compare(
     tables: Tables, first: SampleFilter, second: SampleFilter, names: tuple[str, str]
 ) -> CohortComparison:
     """Compare two cohorts of a workspace. See `CohortComparison` for what each frame holds."""
-    clauses, parameters = [], {}
+    clauses: list[str] = []
+    parameters: dict[str, Any] = {}
     for key, chosen in (("a", first), ("b", second)):
         condition, values = where(chosen, f"{key}_")
         clauses.append(
-            f"SELECT '{key}' AS side, sample, user_id, pd, label, merchants, money_out "
-            f"FROM read_parquet($samples) WHERE {condition}"
+            f"SELECT '{key}' AS side, sample, user_id, pd, label, "  # noqa: S608 - see `where`
+            f"payments, merchants, money_out FROM read_parquet($samples) WHERE {condition}"
         )
         parameters |= values
     members = tables.ask(" UNION ALL ".join(clauses), **parameters)
@@ -96,7 +97,7 @@ def _size(name: str, side: pd.DataFrame) -> dict[str, Any]:
         "cohort": name,
         "samples": len(side),
         "users": side["user_id"].nunique(),
-        "payments": 0,
+        "payments": int(side["payments"].sum()),
         "labelled": labelled,
         "bad": bad,
         "default_rate": rate,
@@ -123,16 +124,14 @@ def _scores(name: str, side: pd.DataFrame, bins: int = 25) -> pd.DataFrame:
 
 
 def _over_representation(paid: pd.DataFrame, size: dict[str, int]) -> pd.DataFrame:
-    """Risk ratio of paying at each merchant, A over B; Benjamini-Hochberg at 5 % over all of them."""
+    """Risk ratio of paying at each merchant, A over B; Benjamini-Hochberg at 5 % over all."""
     columns = ["merchant", "share_a", "share_b", "samples_a", "samples_b", "ratio", "lo", "hi"]
     if paid.empty or not size["a"] or not size["b"]:
         return pd.DataFrame(columns=[*columns, "significant"])
     a, b = paid["samples_a"].to_numpy(float), paid["samples_b"].to_numpy(float)
     # Add one half to every count, so that a merchant that only one cohort pays has a ratio too.
     log_ratio = np.log((a + 0.5) / (size["a"] + 0.5)) - np.log((b + 0.5) / (size["b"] + 0.5))
-    error = np.sqrt(
-        1 / (a + 0.5) - 1 / (size["a"] + 0.5) + 1 / (b + 0.5) - 1 / (size["b"] + 0.5)
-    )
+    error = np.sqrt(1 / (a + 0.5) - 1 / (size["a"] + 0.5) + 1 / (b + 0.5) - 1 / (size["b"] + 0.5))
     z = np.divide(log_ratio, error, out=np.zeros_like(error), where=error > 0)
     adjusted = false_discovery_control(2 * norm.sf(np.abs(z)))
     frame = pd.DataFrame(
@@ -150,7 +149,9 @@ def _over_representation(paid: pd.DataFrame, size: dict[str, int]) -> pd.DataFra
     )
     order = np.argsort(-z, kind="stable")
     # Both ends matter: what A has more of, and what B has more of.
-    keep = order if len(order) <= MOST else np.concatenate([order[: MOST // 2], order[-MOST // 2 :]])
+    keep = (
+        order if len(order) <= MOST else np.concatenate([order[: MOST // 2], order[-MOST // 2 :]])
+    )
     return frame.iloc[keep].reset_index(drop=True)
 
 
@@ -162,8 +163,22 @@ def _mean_attributions(paid: pd.DataFrame, size: dict[str, int]) -> pd.DataFrame
         mean: npt.NDArray[np.float64] = paid[f"sum_{key}"].to_numpy(float) / n
         variance = np.maximum(paid[f"square_{key}"].to_numpy(float) / n - mean**2, 0.0)
         half = _Z * np.sqrt(variance / n)
-        frame[f"mean_{key}"], frame[f"lo_{key}"], frame[f"hi_{key}"] = mean, mean - half, mean + half
+        frame[f"mean_{key}"], frame[f"lo_{key}"], frame[f"hi_{key}"] = (
+            mean,
+            mean - half,
+            mean + half,
+        )
     gap = (frame["mean_a"] - frame["mean_b"]).abs()
-    order = ["merchant", "mean_a", "mean_b", "lo_a", "hi_a", "lo_b", "hi_b", "samples_a", "samples_b"]
+    order = [
+        "merchant",
+        "mean_a",
+        "mean_b",
+        "lo_a",
+        "hi_a",
+        "lo_b",
+        "hi_b",
+        "samples_a",
+        "samples_b",
+    ]
     ranked = frame.loc[gap.sort_values(ascending=False, kind="stable").index, order]
     return ranked.head(MOST).reset_index(drop=True)

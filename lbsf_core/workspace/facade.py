@@ -88,7 +88,8 @@ class Workspace:
         version = manifest.get("workspace_version") if isinstance(manifest, dict) else None
         if version != WORKSPACE_VERSION:
             raise WorkspaceError(
-                f"{path}: workspace version {version}, this lbsf reads {WORKSPACE_VERSION}. {_AGAIN}"
+                f"{path}: workspace version {version}, this lbsf reads {WORKSPACE_VERSION}. "
+                + _AGAIN
             )
         if verify:
             check_hashes(path, manifest["files"], WorkspaceError, _AGAIN)
@@ -262,7 +263,7 @@ class Workspace:
                 f"User '{user_id}' is not in this workspace. Search for part of the id in the "
                 "portfolio, or open the workspace that holds the user."
             )
-        return [self._case(row) for row in frame.to_dict("records")]
+        return [self._case({str(k): v for k, v in row.items()}) for row in frame.to_dict("records")]
 
     def case(self, user_id: str, cutoff: datetime | None = None) -> Case:
         """The sample of a user at a cutoff, or the latest.

@@ -31,9 +31,7 @@ class Tables:
         }
         self._connection = duckdb.connect(config={"autoload_known_extensions": "false"})
         self._connection.execute("SET TimeZone = 'UTC'")
-        self._connection.execute(
-            "SET allowed_paths = $paths", {"paths": list(self.files.values())}
-        )
+        self._connection.execute("SET allowed_paths = $paths", {"paths": list(self.files.values())})
         self._connection.execute("SET enable_external_access = false")
         self._connection.execute("SET lock_configuration = true")
 
@@ -46,8 +44,8 @@ class Tables:
 
     def one(self, sql: str, **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 - SQL values
         """The only row of a query."""
-        row: dict[str, Any] = self.ask(sql, **parameters).iloc[0].to_dict()
-        return row
+        row = self.ask(sql, **parameters).iloc[0]
+        return {str(name): value for name, value in row.items()}
 
 
 def where(chosen: SampleFilter, prefix: str = "") -> tuple[str, dict[str, Any]]:
@@ -78,7 +76,11 @@ def where(chosen: SampleFilter, prefix: str = "") -> tuple[str, dict[str, Any]]:
         add("pd >= $pd_min", pd_min=chosen.pd_min)
     if chosen.pd_max < 1:
         add("pd <= $pd_max", pd_max=chosen.pd_max)
-    for column, values in (("label", chosen.labels), ("band", chosen.bands), ("part", chosen.parts)):
+    for column, values in (
+        ("label", chosen.labels),
+        ("band", chosen.bands),
+        ("part", chosen.parts),
+    ):
         if values:
             add(f"{column} IN (SELECT unnest($in_{column}))", **{f"in_{column}": list(values)})
     if chosen.payments_min is not None:
@@ -98,9 +100,9 @@ def activity_query(condition: str, sort: str, *, descending: bool) -> str:
         raise ValueError(f"sort is '{sort}'; choose one of {', '.join(SORTS)}.")
     way = "DESC" if descending else "ASC"
     return f"""
-        SELECT rank, sample, user_id, cutoff, pd, percentile, band, label, part, payments, merchants,
-               money_in, money_out, last_payment, dropped_payments, activity, top_merchant,
-               top_attribution
+        SELECT rank, sample, user_id, cutoff, pd, percentile, band, label, part, payments,
+               merchants, money_in, money_out, last_payment, dropped_payments, activity,
+               top_merchant, top_attribution
         FROM read_parquet($samples) WHERE {condition}
         ORDER BY {sort} {way} NULLS LAST, rank LIMIT $limit OFFSET $offset
     """  # noqa: S608 - conditions hold parameters only, the sort column comes from SORTS

@@ -169,7 +169,7 @@ class Performance:
 
 @dataclass(frozen=True)
 class Card:
-    """The bundle's card: what the model is, what it was trained on, and what it must not be used for.
+    """The bundle's card: what the model is, how it was made, what it must not be used for.
 
     Attributes:
         text: sentences under headings, heading -> list of sentences.

@@ -1,0 +1,52 @@
+# Set-up is a stamp: it runs again only when what is to be installed changed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# The CPU build of torch is enough; a plain `pip install torch` may pull gigabytes of CUDA.
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+SHARED := ../shared/data
+
+.PHONY: demo test lint real screenshots clean
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+demo: $(STAMP)  ## the dashboard on the demo workspace
+	$(BIN)/lbsf demo
+
+test: $(STAMP)  ## every test
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)  ## style, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+screenshots: $(STAMP)  ## every page, 1280 and 1920 wide, light and dark
+	$(BIN)/lbsf demo --prepare-only
+	$(BIN)/python -m tests.browser.screenshots --out docs/screenshots
+
+# Real payments: Berka (loan defaults) and Birmingham (proxy labels), cross-validated and explained.
+real: $(STAMP)
+	@test -d $(SHARED) || { echo "$(SHARED) is not there: the real payments are no part of the repository"; exit 1; }
+	$(BIN)/lbsf ingest $(SHARED)/berka/trans.csv --mapping berka --out .lbsf/real/berka/payments.parquet
+	$(BIN)/lbsf ingest-labels $(SHARED)/berka/loan.asc --mapping berka --out .lbsf/real/berka/labels.parquet
+	$(BIN)/lbsf fold .lbsf/real/berka/payments.parquet --labels .lbsf/real/berka/labels.parquet --out .lbsf/real/berka/store
+	$(BIN)/lbsf evaluate .lbsf/real/berka/store --cv 5 --repeats 3 --out .lbsf/real/berka/evaluation
+	$(BIN)/lbsf train .lbsf/real/berka/store --out .lbsf/real/berka/bundle
+	$(BIN)/lbsf workspace .lbsf/real/berka/store .lbsf/real/berka/bundle --evaluation .lbsf/real/berka/evaluation --name "Berka loans" --out .lbsf/real/workspaces/berka
+	$(BIN)/lbsf ingest $(SHARED)/birmingham/payments.parquet --mapping birmingham --out .lbsf/real/birmingham/payments.parquet
+	$(BIN)/lbsf ingest-labels $(SHARED)/birmingham/labels.parquet --mapping birmingham --label label_stop60 --out .lbsf/real/birmingham/labels.parquet
+	$(BIN)/lbsf fold .lbsf/real/birmingham/payments.parquet --labels .lbsf/real/birmingham/labels.parquet --window-days 365 --out .lbsf/real/birmingham/store
+	$(BIN)/lbsf evaluate .lbsf/real/birmingham/store --cv 5 --repeats 3 --out .lbsf/real/birmingham/evaluation
+	$(BIN)/lbsf train .lbsf/real/birmingham/store --out .lbsf/real/birmingham/bundle
+	$(BIN)/lbsf workspace .lbsf/real/birmingham/store .lbsf/real/birmingham/bundle --evaluation .lbsf/real/birmingham/evaluation --name "Birmingham purchase cards (proxy label)" --out .lbsf/real/workspaces/birmingham
+	@echo "Look at them: $(BIN)/lbsf dashboard .lbsf/real/workspaces"
+
+clean:
+	rm -rf $(VENV) .lbsf .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache build dist
