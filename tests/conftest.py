@@ -50,3 +50,19 @@ def tiny_bundle(tiny_store: Path) -> Path:
     )
     torch.set_num_threads(threads)
     return tiny_store.parent / "bundle"
+
+
+@pytest.fixture(scope="session")
+def tiny_workspace(tiny_store: Path, tiny_bundle: Path) -> Path:
+    """The workspace of `tiny_store` scored and explained by `tiny_bundle`."""
+    from lbsf_core.workspace import build_workspace
+
+    return build_workspace(tiny_store, tiny_bundle, tiny_store.parent / "workspace", name="Tiny")
+
+
+@pytest.fixture(scope="session")
+def demo_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The workspace that `lbsf demo` shows, made anew from sample_data."""
+    from lbsf_core.demo import prepare
+
+    return prepare(tmp_path_factory.mktemp("demo"))

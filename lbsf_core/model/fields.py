@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lbsf_core.fold.batch import DAY, FoldedBatch, Strings
-from lbsf_core.model.text import hash_texts
+from lbsf_core.model.text import TextCache
 from lbsf_core.payments.schema import Field, FieldKind
 
 Ints = npt.NDArray[np.int64]
@@ -41,6 +41,10 @@ class Entries:
 
     rows: Tensor
     weights: Tensor
+
+    def to(self, table: Tensor) -> Entries:
+        """The same on the table's device, the weights as its numbers."""
+        return Entries(self.rows.to(table.device), self.weights.to(table))
 
 
 def signed_log(values: Floats) -> Floats:
@@ -80,6 +84,17 @@ def knot_entries(values: Floats, knots: Floats, first_row: int = 0) -> tuple[Int
     share = np.clip((values - knots[low]) / (knots[low + 1] - knots[low]), 0.0, 1.0)
     rows = np.stack([low, low + 1], axis=1) + first_row
     return rows, np.stack([1.0 - share, share], axis=1)
+
+
+def number_entries(values: Floats, knots: Floats, first_row: int = 0) -> tuple[Ints, Floats]:
+    """As `knot_entries`, with `first_row` kept for missing values and the knots after it."""
+    missing = np.flatnonzero(~np.isfinite(values))
+    if len(missing):
+        values = values.copy()
+        values[missing] = knots[0]
+    rows, weights = knot_entries(values, knots, first_row + 1)
+    rows[missing], weights[missing] = first_row, (1.0, 0.0)
+    return rows, weights
 
 
 def payment_gaps(batch: FoldedBatch) -> tuple[Floats, Floats]:
@@ -129,10 +144,9 @@ class FieldEncoder(nn.Module):
 
     def vectors(self, batch: FoldedBatch) -> Tensor:
         """(N, D) the field's vector of every payment."""
-        at = self.entries(batch)
         table = self.table(batch)
-        weights = at.weights.to(table.dtype)
-        return F.embedding_bag(at.rows, table, mode="sum", per_sample_weights=weights)
+        at = self.entries(batch).to(table)
+        return F.embedding_bag(at.rows, table, mode="sum", per_sample_weights=at.weights)
 
 
 class TextEncoder(FieldEncoder):
@@ -147,6 +161,7 @@ class TextEncoder(FieldEncoder):
         self.ngrams = nn.Embedding(buckets, text_width)
         nn.init.normal_(self.ngrams.weight, std=0.5)
         self.project = nn.Linear(text_width, width)
+        self.cache = TextCache(buckets)
 
     def _column(self, batch: FoldedBatch) -> Strings:
         return batch.merchants if self.field.name == "merchant" else batch.texts[self.field.name]
@@ -159,21 +174,32 @@ class TextEncoder(FieldEncoder):
         rows = torch.from_numpy(codes)[:, None]
         return Entries(rows, torch.ones(rows.shape))
 
-    def table(self, batch: FoldedBatch) -> Tensor:
-        """(U, D) one row a distinct text."""
-        words = self._column(batch).words or ("",)
-        buckets, offsets = hash_texts(words, self.buckets)
-        bags = F.embedding_bag(
-            torch.from_numpy(buckets),
-            self.ngrams.weight,
-            torch.from_numpy(offsets),
+    def _bags(self, buckets: Ints, offsets: Ints) -> Tensor:
+        """(U, text width) mean n-gram vector of texts from their buckets."""
+        weight = self.ngrams.weight
+        return F.embedding_bag(
+            torch.from_numpy(buckets).to(weight.device),
+            weight,
+            torch.from_numpy(offsets).to(weight.device),
             mode="mean",
             include_last_offset=True,
         )
+
+    def table(self, batch: FoldedBatch) -> Tensor:
+        """(U, D) one row a distinct text."""
+        words = self._column(batch).words or ("",)
+        weight = self.ngrams.weight
+        if torch.is_grad_enabled() or self.training or weight.is_inference():
+            bags = self._bags(*self.cache.hashes(words))
+        else:
+            # Every change in place counts up `_version`; a move to a device gives a new address.
+            state = (id(weight), weight.data_ptr(), weight._version)
+            known = self.cache.bags(words, state, lambda *at: self._bags(*at).cpu().numpy())
+            bags = torch.from_numpy(known).to(weight.device)
         table: Tensor = self.project(bags)  # (U, D)
         if self.training and self.drop:
             # Whole texts are hidden, so that a model does not learn users by their shops.
-            kept = torch.rand(len(table), 1) >= self.drop
+            kept = torch.rand(len(table), 1, device=table.device) >= self.drop
             table = table * kept / (1.0 - self.drop)
         return table
 
@@ -211,10 +237,7 @@ class NumberEncoder(FieldEncoder):
 
     def entries(self, batch: FoldedBatch) -> Entries:
         """Two rows a payment."""
-        values = number_values(self.field, batch)
-        missing = ~np.isfinite(values)
-        rows, weights = knot_entries(np.where(missing, 0.0, values), self.knots, first_row=1)
-        rows[missing], weights[missing] = 0, [1.0, 0.0]
+        rows, weights = number_entries(number_values(self.field, batch), self.knots)
         return Entries(torch.from_numpy(rows), torch.from_numpy(weights))
 
     def table(self, batch: FoldedBatch) -> Tensor:
@@ -249,22 +272,17 @@ class TimeEncoder(FieldEncoder):
 
     def entries(self, batch: FoldedBatch) -> Entries:
         """Nine rows a payment: three of the calendar, two knots of each distance."""
+        n, width = len(batch.timestamps), 3 + 2 * len(self.knots)
+        rows = np.empty((n, width), dtype=np.int64)
+        weights = np.ones((n, width), dtype=np.float32)
         hour, weekday, day = local_calendar(batch)
-        rows = [np.stack([hour, 24 + weekday, 31 + day - 1], axis=1)]
-        weights = [np.ones(rows[0].shape)]
-        start = self.CALENDAR
+        rows[:, 0], rows[:, 1], rows[:, 2] = hour, weekday + 24, day + (31 - 1)
+        start, at = self.CALENDAR, 3
         for name, values in self.read(batch).items():
             knots = self.knots[name]
-            missing = ~np.isfinite(values)
-            at, share = knot_entries(np.where(missing, 0.0, values), knots, first_row=start + 1)
-            at[missing], share[missing] = start, [1.0, 0.0]
-            rows.append(at)
-            weights.append(share)
-            start += len(knots) + 1
-        return Entries(
-            torch.from_numpy(np.concatenate(rows, axis=1)),
-            torch.from_numpy(np.concatenate(weights, axis=1)),
-        )
+            rows[:, at : at + 2], weights[:, at : at + 2] = number_entries(values, knots, start)
+            start, at = start + len(knots) + 1, at + 2
+        return Entries(torch.from_numpy(rows), torch.from_numpy(weights))
 
     def table(self, batch: FoldedBatch) -> Tensor:
         """(calendar + knots, D)."""

@@ -117,7 +117,7 @@ class LBSF(nn.Module):
         self.users = UserPooling(width)
         self.head = nn.Sequential(
             nn.Dropout(config.dropout),
-            nn.Linear(3 * width, width),
+            nn.Linear(UserPooling.PARTS * width, width),
             nn.GELU(),
             nn.Dropout(config.dropout),
             nn.Linear(width, 1),

@@ -83,29 +83,37 @@ class RelationLayer(nn.Module):
 
 
 class UserPooling(nn.Module):
-    """Attention over merchants, their mean, and a sum that grows with their number.
+    """Attention over merchants, their mean, a sum that grows with their number, and a peak.
+
+    The peak is a smooth maximum of each learned signal over the merchants: one merchant out of
+    many may be the whole reason, and a mean would thin it out.
 
     A user without any merchant gets the learned `empty` vector.
     """
+
+    #: Vectors that a user's vector is made of.
+    PARTS = 4
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = layer_norm(width)
         self.hidden = nn.Linear(width, width)
         self.score = nn.Linear(width, 1)
-        self.empty = nn.Parameter(torch.zeros(3 * width))
+        self.signal = nn.Linear(width, width)
+        self.empty = nn.Parameter(torch.zeros(self.PARTS * width))
 
     def forward(
         self, merchants: Tensor, user_offsets: Tensor, ids: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """(S, D) -> (B, 3D) user vectors and (S,) merchant weights (sum to 1 over each user)."""
+        """(S, D) -> (B, 4D) user vectors and (S,) merchant weights (sum to 1 over each user)."""
         merchants = self.norm(merchants)
         scores = self.score(torch.tanh(self.hidden(merchants)))  # (S, 1)
         weights = segment_softmax(scores, user_offsets, ids)[:, 0]
         counts = user_offsets.diff()[:, None].to(merchants.dtype)
         looked = segment_sum(merchants, user_offsets, weights)
         total = segment_sum(merchants, user_offsets)
-        users = torch.cat(
-            [looked, total / counts.clamp_min(1), total / counts.clamp_min(1).sqrt() / 4], dim=1
-        )
+        signals = torch.exp(6.0 * torch.tanh(self.signal(merchants) / 6.0))
+        peak = torch.log1p(segment_sum(signals, user_offsets))
+        size = counts.clamp_min(1)
+        users = torch.cat([looked, total / size, total / size.sqrt() / 4, peak], dim=1)
         return torch.where(counts > 0, users, self.empty), weights

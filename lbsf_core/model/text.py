@@ -102,7 +102,7 @@ class TextCache:
         self._hashes = np.zeros(0, dtype=np.int64)
         self._offsets = np.zeros(1, dtype=np.int64)
         self._weights: object = None
-        self._bags = np.zeros((0, 0), dtype=np.float32)
+        self._bags: Floats | None = None
 
     def _rows(self, texts: Sequence[str]) -> Ints:
         """(U,) row of each text; new ones are hashed and remembered. Call with the lock held."""
@@ -141,11 +141,11 @@ class TextCache:
         with self._lock:
             rows = self._rows(texts)
             if weights != self._weights:
-                self._weights, self._bags = weights, read(*self._of(np.unique(rows)[:0]))
-            done = len(self._bags)
-            if done < len(self._row):
+                self._weights, self._bags = weights, None
+            done = 0 if self._bags is None else len(self._bags)
+            if self._bags is None or done < len(self._row):
                 fresh = read(*self._of(np.arange(done, len(self._row))))
-                self._bags = np.concatenate([self._bags, fresh])
+                self._bags = fresh if self._bags is None else np.concatenate([self._bags, fresh])
             return self._bags[rows]
 
 

@@ -160,8 +160,9 @@ def _activity(store: FoldedStore) -> list[list[float]]:
     connection = duckdb.connect()
     try:
         connection.execute("SET TimeZone = 'UTC'")
-        rows = connection.execute(
-            """
+        rows = (
+            connection.execute(
+                """
             WITH s AS (
                 SELECT sample, epoch(cutoff) AS stop, epoch(coalesce(window_start, first_payment))
                        AS start FROM read_parquet($samples)
@@ -171,12 +172,15 @@ def _activity(store: FoldedStore) -> list[list[float]]:
                    ), $spark - 1)::INTEGER AS slot, sum(greatest(-amount, 0)) AS spend
             FROM read_parquet($payments) JOIN s USING (sample) GROUP BY ALL
             """,
-            {
-                "samples": str(store.path / "samples.parquet"),
-                "payments": str(store.path / PAYMENTS),
-                "spark": SPARK,
-            },
-        ).df()
+                {
+                    "samples": str(store.path / "samples.parquet"),
+                    "payments": str(store.path / PAYMENTS),
+                    "spark": SPARK,
+                },
+            )
+            .to_arrow_table()
+            .to_pandas()
+        )
     finally:
         connection.close()
     grid = np.zeros((len(store.samples), SPARK))

@@ -39,7 +39,9 @@ class Tables:
         """Rows of a query; `$samples`, `$merchants` and `$months` name the tables' files."""
         used = {k: v for k, v in self.files.items() if f"${k}" in sql}
         with self._connection.cursor() as cursor:
-            frame: pd.DataFrame = cursor.execute(sql, used | parameters).df()
+            # Through Arrow: DuckDB's own data frames trip over pandas 3 deprecations.
+            table = cursor.execute(sql, used | parameters).to_arrow_table()
+        frame: pd.DataFrame = table.to_pandas()
         return frame
 
     def one(self, sql: str, **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 - SQL values

@@ -1,0 +1,116 @@
+"""The command line, end to end: what a newcomer types, on simulated and on real payments."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner, Result
+
+from lbsf_core.cli import app, main
+from lbsf_core.errors import LbsfError
+from lbsf_core.explain.result import TOLERANCE
+
+runner = CliRunner()
+
+
+def lbsf(*arguments: object) -> Result:
+    result = runner.invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def check_tree(found: dict) -> None:
+    """Every sum of the printed tree, by plain addition (issue 2, acceptance 5)."""
+    total = sum(m["attribution"] for m in found["merchants"])
+    assert total == pytest.approx(found["logit"] - found["baseline_logit"], abs=TOLERANCE)
+    for merchant in found["merchants"]:
+        paid = sum(p["attribution"] for p in merchant["payments"])
+        assert paid == pytest.approx(merchant["attribution"], abs=TOLERANCE)
+        for payment in merchant["payments"]:
+            fields = sum(payment["fields"].values())
+            assert fields == pytest.approx(payment["attribution"], abs=TOLERANCE)
+    assert sum(m["weight"] for m in found["merchants"]) == pytest.approx(1, abs=1e-5)
+    names, weights = found["relations"]["merchants"], found["relations"]["weights"]
+    assert names == [m["merchant"] for m in found["merchants"]]
+    assert all(sum(row) == pytest.approx(1, abs=1e-5) for row in weights)
+
+
+def test_from_payments_to_an_explained_score(tmp_path: Path) -> None:
+    raw, store, bundle = tmp_path / "raw", tmp_path / "store", tmp_path / "bundle"
+    lbsf("simulate", raw, "--users", 60, "--seed", 3)
+    labels = ["--labels", raw / "labels.parquet"]
+    lbsf("fold", raw / "payments.parquet", *labels, "--out", store, "--window-days", 60)
+    lbsf("train", store, "--out", bundle, "--epochs", 1, "--width", 16)
+    lbsf("score", store, bundle, "--out", tmp_path / "scores.parquet")
+    scores = pd.read_parquet(tmp_path / "scores.parquet")
+    assert list(scores.columns) == ["sample", "user_id", "cutoff", "label", "logit", "pd"]
+    assert scores["pd"].between(0, 1, inclusive="neither").all()
+    user = scores["user_id"].iloc[0]
+    found = json.loads(lbsf("explain", store, bundle, "--user", user, "--json").stdout)
+    assert found["user"] == user
+    assert found["pd"] == pytest.approx(scores["pd"].iloc[0], abs=1e-6)
+    check_tree(found)
+    lbsf("explain", store, bundle, "--user", user)
+    lbsf("workspace", store, bundle, "--out", tmp_path / "workspace", "--name", "From the tests")
+    assert (tmp_path / "workspace" / "manifest.json").is_file()
+    cv = lbsf(
+        *("evaluate", store, "--cv", 2, "--repeats", 2, "--epochs", 1, "--json"),
+        *("--out", tmp_path / "evaluation"),
+    )
+    report = json.loads(cv.stdout)
+    assert set(report["metrics"]) == {"AUC", "KS", "PR-AUC", "Brier", "ECE"}
+    assert len(report["by_repeat"]["AUC"]) == 2
+    lbsf(
+        *("workspace", store, bundle, "--out", tmp_path / "workspace"),
+        *("--evaluation", tmp_path / "evaluation"),
+    )
+
+
+def test_a_real_loan_is_explained(shared_data: Path, tmp_path: Path) -> None:
+    berka = shared_data / "berka"
+    payments, labels = tmp_path / "payments.parquet", tmp_path / "labels.parquet"
+    store, bundle = tmp_path / "store", tmp_path / "bundle"
+    lbsf("ingest", berka / "trans.csv", "--mapping", "berka", "--out", payments)
+    lbsf("ingest-labels", berka / "loan.asc", "--mapping", "berka", "--out", labels)
+    lbsf("fold", payments, "--labels", labels, "--out", store)
+    lbsf("train", store, "--out", bundle, "--epochs", 2)
+    known = pd.read_parquet(labels)
+    user = known.loc[known["label"] == 1, "user_id"].iloc[0]
+    found = json.loads(lbsf("explain", store, bundle, "--user", user, "--json").stdout)
+    assert {"user", "cutoff", "logit", "baseline_logit", "pd", "delta"} <= set(found)
+    check_tree(found)
+    last = max(p["timestamp"] for m in found["merchants"] for p in m["payments"])
+    assert pd.Timestamp(last) < pd.Timestamp(found["cutoff"])
+
+
+def test_an_error_is_one_sentence_and_exit_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["lbsf", "score", str(tmp_path), "b", "--out", "s.parquet"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == LbsfError.exit_code
+    said = " ".join(capsys.readouterr().err.split())
+    assert "is no folded store" in said
+    assert "lbsf fold" in said
+    assert "Traceback" not in said
+
+
+def test_demo_prepares_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lbsf_core import demo
+
+    built = []
+    monkeypatch.setattr(demo, "fold", lambda *_: built.append("fold"))
+
+    def build(store: Path, bundle: Path, out: Path, **_: object) -> None:
+        out.mkdir(parents=True)
+        built.append("workspace")
+
+    monkeypatch.setattr(demo, "build_workspace", build)
+    monkeypatch.setattr(demo.Workspace, "open", lambda path: None)
+    ready = demo.prepare(tmp_path / "demo")
+    assert demo.prepare(tmp_path / "demo") == ready
+    assert built == ["fold", "workspace"]

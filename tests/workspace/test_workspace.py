@@ -1,0 +1,270 @@
+"""The facade answers what the tables hold, refuses what was changed, and leaves the disk alone."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+from lbsf_core.errors import BundleError, StoreError, UnknownUserError, WorkspaceError
+from lbsf_core.files import dump_json, read_json
+from lbsf_core.workspace import SampleFilter, Workspace, find_workspaces
+
+
+@pytest.fixture(scope="module")
+def workspace(tiny_workspace: Path) -> Workspace:
+    return Workspace.open(tiny_workspace)
+
+
+@pytest.fixture(scope="module")
+def samples(tiny_workspace: Path) -> pd.DataFrame:
+    return pd.read_parquet(tiny_workspace / "samples.parquet")
+
+
+def test_summary_counts_what_the_store_holds(workspace: Workspace, samples: pd.DataFrame) -> None:
+    found = workspace.summary()
+    assert found.samples == len(samples) == 60
+    assert found.payments == samples["payments"].sum()
+    assert found.bad == (samples["label"] == "bad").sum()
+    assert found.simulated
+    assert not found.proxy
+    assert found.additive_share == 1.0
+    assert found.max_delta <= 1e-3
+
+
+def test_queue_is_sorted_and_paged(workspace: Workspace, samples: pd.DataFrame) -> None:
+    first = workspace.queue(limit=10)
+    second = workspace.queue(limit=10, offset=10)
+    together = pd.concat([first, second])["pd"].to_numpy()
+    assert np.array_equal(together, np.sort(samples["pd"].to_numpy())[::-1][:20])
+    assert first["rank"].tolist() == list(range(1, 11))
+    assert all(len(row) == 12 for row in first["activity"])
+    spend = [sum(row) for row in first["activity"]]
+    assert spend == pytest.approx(first["money_out"].tolist(), abs=0.1)
+    with pytest.raises(ValueError, match="choose one of"):
+        workspace.queue(sort="pd; DROP TABLE samples")
+
+
+def test_filters_keep_what_pandas_keeps(workspace: Workspace, samples: pd.DataFrame) -> None:
+    middle = float(samples["pd"].median())
+    cutoff = samples["cutoff"].sort_values().iloc[30]
+    few = int(samples["payments"].median())
+    for chosen, expected in (
+        (SampleFilter(), np.ones(60, bool)),
+        (SampleFilter(pd_min=middle), samples["pd"] >= middle),
+        (SampleFilter(pd_max=middle), samples["pd"] <= middle),
+        (SampleFilter(labels=("bad",)), samples["label"] == "bad"),
+        (SampleFilter(bands=("high", "very high")), samples["band"].isin(("high", "very high"))),
+        (SampleFilter(parts=("test",)), samples["part"] == "test"),
+        (SampleFilter(payments_min=few), samples["payments"] >= few),
+        (SampleFilter(payments_max=few - 1), samples["payments"] < few),
+        (SampleFilter(cutoff_from=cutoff.date()), samples["cutoff"] >= cutoff.floor("D")),
+        (
+            SampleFilter(cutoff_to=cutoff.date()),
+            samples["cutoff"] < cutoff.ceil("D") + pd.Timedelta(days=cutoff == cutoff.floor("D")),
+        ),
+        (SampleFilter(user="U00001"), samples["user_id"].str.contains("u00001")),
+    ):
+        assert workspace.count(chosen) == int(np.sum(expected)), chosen
+
+
+def test_merchant_filter_finds_the_samples_that_paid_there(
+    workspace: Workspace, tiny_workspace: Path
+) -> None:
+    merchants = pd.read_parquet(tiny_workspace / "merchants.parquet")
+    name = merchants["merchant"].mode()[0]
+    expected = merchants.loc[merchants["merchant"].str.contains(name, regex=False), "sample"]
+    assert workspace.count(SampleFilter(merchant=name.upper())) == expected.nunique()
+    assert workspace.merchants(limit=1) == [name]
+
+
+@pytest.mark.parametrize("text", ["%", "_", "'; DROP TABLE samples; --", "\\"])
+def test_fault_4_search_is_literal(workspace: Workspace, text: str) -> None:
+    assert workspace.find_users(text) == []
+    assert workspace.count(SampleFilter(user=text)) == 0
+    assert workspace.count(SampleFilter(merchant=text)) == 0
+
+
+def test_no_query_can_touch_a_file(workspace: Workspace, tmp_path: Path) -> None:
+    target = tmp_path / "stolen.csv"
+    for sql in (
+        f"COPY (SELECT 1) TO '{target}'",
+        f"SELECT * FROM read_csv('{Path(__file__)}')",
+        "SET enable_external_access = true",
+        f"ATTACH '{tmp_path / 'new.db'}'",
+    ):
+        with pytest.raises(duckdb.Error):
+            workspace._tables.ask(sql)
+    assert not list(tmp_path.iterdir())
+
+
+def test_case_and_neighbours_walk_the_queue(workspace: Workspace) -> None:
+    queue = workspace.queue(limit=3)
+    users = queue["user_id"].tolist()
+    first, second = workspace.case(users[0]), workspace.case(users[1])
+    assert (first.rank, second.rank) == (1, 2)
+    assert first.percentile == 100.0
+    before, after = workspace.neighbours(first)
+    assert before is None
+    assert after is not None
+    assert after[0] == users[1]
+    before, after = workspace.neighbours(second)
+    assert (before or ("",))[0] == users[0]
+    assert (after or ("",))[0] == users[2]
+
+
+def test_fault_27_unknown_user_is_said(workspace: Workspace) -> None:
+    with pytest.raises(UnknownUserError, match="nobody"):
+        workspace.cases("nobody")
+
+
+def test_explanation_agrees_with_the_precomputed_tables(
+    workspace: Workspace, tiny_workspace: Path
+) -> None:
+    merchants = pd.read_parquet(tiny_workspace / "merchants.parquet")
+    for user in workspace.queue(limit=3)["user_id"]:
+        case = workspace.case(user)
+        found = workspace.explanation(case)
+        stored = merchants[merchants["sample"] == case.sample].sort_values("segment")
+        assert found.problems() == []
+        assert found.logit == pytest.approx(case.logit, abs=1e-5)
+        assert found.pd == pytest.approx(case.pd, abs=1e-6)
+        assert list(found.merchants) == stored["merchant"].tolist()
+        assert found.merchant_attributions == pytest.approx(
+            stored["attribution"].to_numpy(), abs=2e-3
+        )
+        assert found.merchant_weights == pytest.approx(stored["weight"].to_numpy(), abs=1e-5)
+
+
+def test_threshold_by_hand(workspace: Workspace, samples: pd.DataFrame) -> None:
+    middle = float(samples["pd"].median())
+    found = workspace.threshold(None, middle)
+    approved = samples["pd"] < middle
+    bad = samples["label"] == "bad"
+    assert found["approved"] == pytest.approx(approved.mean())
+    assert found["default_rate"] == pytest.approx(bad[approved].mean())
+    assert found["declined_default_rate"] == pytest.approx(bad[~approved].mean())
+    assert found["capture"] == pytest.approx((bad & ~approved).sum() / bad.sum())
+    table = workspace.thresholds()
+    assert len(table) == 101
+    assert table["approved"].iloc[0] == 0.0
+    assert table["approved"].is_monotonic_increasing
+
+
+def test_distribution_counts_every_sample(workspace: Workspace) -> None:
+    assert workspace.score_distribution()["samples"].sum() == 60
+    assert workspace.score_distribution(SampleFilter(user="nobody")).empty
+
+
+def test_cohorts_by_hand(workspace: Workspace, tiny_workspace: Path, samples: pd.DataFrame) -> None:
+    merchants = pd.read_parquet(tiny_workspace / "merchants.parquet")
+    found = workspace.compare(
+        SampleFilter(labels=("bad",)), SampleFilter(labels=("good",)), ("Bad", "Good")
+    )
+    bad = samples[samples["label"] == "bad"]
+    good = samples[samples["label"] == "good"]
+    sizes = found.sizes.set_index("cohort")
+    assert sizes.loc["Bad", "samples"] == len(bad)
+    assert sizes.loc["Bad", "default_rate"] == 1.0
+    assert sizes.loc["Good", "payments"] == good["payments"].sum()
+    assert found.overlap == 0
+    assert found.scores.groupby("cohort")["samples"].sum().to_dict() == {
+        "Bad": len(bad),
+        "Good": len(good),
+    }
+    row = found.attributions.iloc[0]
+    paid = merchants[merchants["merchant"] == row["merchant"]].set_index("sample")["attribution"]
+    assert row["mean_a"] == pytest.approx(paid.reindex(bad["sample"]).fillna(0).mean())
+    assert row["mean_b"] == pytest.approx(paid.reindex(good["sample"]).fillna(0).mean())
+    row = found.merchants.iloc[0]
+    payers = set(merchants.loc[merchants["merchant"] == row["merchant"], "sample"])
+    assert row["samples_a"] == len(payers & set(bad["sample"]))
+    assert row["share_b"] == pytest.approx(len(payers & set(good["sample"])) / len(good))
+    assert (found.merchants["lo"] <= found.merchants["ratio"]).all()
+
+
+def test_a_cohort_against_itself_differs_nowhere(workspace: Workspace) -> None:
+    found = workspace.compare(SampleFilter(), SampleFilter())
+    assert found.overlap == 60
+    assert not found.merchants["significant"].any()
+    assert any("both cohorts" in warning for warning in found.warnings)
+
+
+def test_an_empty_cohort_is_said(workspace: Workspace) -> None:
+    found = workspace.compare(SampleFilter(user="nobody"), SampleFilter())
+    assert found.merchants.empty
+    assert any("0 samples" in warning for warning in found.warnings)
+
+
+def test_performance_and_card_are_drawn_from_unseen_users(
+    workspace: Workspace, samples: pd.DataFrame
+) -> None:
+    found = workspace.performance()
+    unseen = samples[samples["part"] == "test"]
+    assert f"{len(unseen):,} samples" in found.source
+    card = workspace.card()
+    assert "Limits" in card.text
+    assert any("simulated" in line.lower() for line in card.text["Limits"])
+    assert card.raw["files"] if "files" in card.raw else card.raw["workspace"]["files"]
+
+
+@pytest.mark.parametrize("name", ["samples.parquet", "merchants.parquet", "performance.json"])
+def test_fault_20_a_flipped_bit_is_refused(tiny_workspace: Path, tmp_path: Path, name: str) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_workspace, copy)
+    data = bytearray((copy / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / name).write_bytes(data)
+    with pytest.raises(WorkspaceError, match="lbsf workspace"):
+        Workspace.open(copy)
+
+
+def test_fault_20_a_flipped_bit_inside_store_or_bundle_is_refused(
+    tiny_workspace: Path, tmp_path: Path
+) -> None:
+    for name, error in (
+        ("store/payments.parquet", StoreError),
+        ("bundle/weights.safetensors", BundleError),
+    ):
+        copy = tmp_path / name.replace("/", "-")
+        shutil.copytree(tiny_workspace, copy)
+        data = bytearray((copy / name).read_bytes())
+        data[len(data) // 2] ^= 1
+        (copy / name).unlink()
+        (copy / name).write_bytes(data)
+        with pytest.raises(error):
+            Workspace.open(copy)
+
+
+def test_fault_28_another_version_is_refused_with_the_command(
+    tiny_workspace: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_workspace, copy)
+    manifest = read_json(copy / "manifest.json")
+    (copy / "manifest.json").write_text(dump_json(manifest | {"workspace_version": 99}))
+    with pytest.raises(WorkspaceError, match="lbsf workspace"):
+        Workspace.open(copy)
+
+
+def test_find_workspaces(tiny_workspace: Path, tmp_path: Path) -> None:
+    assert find_workspaces(tiny_workspace) == {"Tiny": tiny_workspace}
+    folder = tmp_path / "many"
+    shutil.copytree(tiny_workspace, folder / "one")
+    shutil.copytree(tiny_workspace, folder / "two")
+    assert set(find_workspaces(folder)) == {"Tiny", "Tiny (two)"}
+    with pytest.raises(WorkspaceError, match="lbsf demo"):
+        find_workspaces(tmp_path / "nothing")
+
+
+def test_filters_of_two_cohorts_do_not_share_parameters(workspace: Workspace) -> None:
+    one = SampleFilter(pd_max=0.0)
+    both = workspace.compare(one, replace(one, pd_max=1.0))
+    assert both.sizes["samples"].tolist() == [0, 60]
+    assert workspace.count(SampleFilter(cutoff_from=date(1999, 1, 1))) == 60
