@@ -112,7 +112,7 @@ def random_samples(
             )
             for _ in range(int(rng.integers(1, payments + 1)))
         ]
-        samples.append((f"user {number}", (start + pd.Timedelta(days=days)).isoformat(), paid))
+        samples.append((f"user {number:02}", (start + pd.Timedelta(days=days)).isoformat(), paid))
     return samples
 
 

@@ -352,4 +352,4 @@ class FoldedBatch:
 def _microseconds(when: str) -> int:
     stamp = pd.Timestamp(when)
     stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
-    return int(stamp.as_unit("us").value)
+    return int(stamp.as_unit("us").asm8.astype(np.int64))  # `value` counts nanoseconds

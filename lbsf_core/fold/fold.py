@@ -126,7 +126,7 @@ def fold(
 
     Raises:
         IngestError: a file is missing, unreadable, or lacks a column.
-        StoreError: a sample stands twice in the labels.
+        StoreError: a sample stands twice in the labels, or the disk is full.
     """
     config = config or FoldConfig()
     payments, labels, out = Path(payments), Path(labels), Path(out)
@@ -143,8 +143,14 @@ def fold(
             _check_labels(connection, labels)
             _write(connection, folder, config, about.extra_fields, parameters)
         except duckdb.Error as error:
+            reason = str(error).splitlines()[0]
+            if str(folder) in reason or spill in reason:  # writing, not reading, failed
+                raise StoreError(
+                    f"{out}: can't be written ({reason}); what was there before is untouched. "
+                    "Free some space or choose another folder, then run the command again."
+                ) from error
             raise IngestError(
-                f"{payments} with {labels}: can't be folded ({str(error).splitlines()[0]}). "
+                f"{payments} with {labels}: can't be folded ({reason}). "
                 "Make both with `lbsf ingest` and `lbsf ingest-labels`."
             ) from error
         finally:

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lbsf_core.config import FoldConfig
-from lbsf_core.errors import StoreError, UnknownUserError
+from lbsf_core.errors import LbsfError, StoreError, UnknownUserError
 from lbsf_core.files import check_hashes, read_json, recover, sha256
 from lbsf_core.fold.batch import FoldedBatch, Ints, Strings, expand
 from lbsf_core.payments.schema import Field, FieldKind
@@ -89,7 +89,18 @@ class FoldedStore:
             raise StoreError(
                 f"{path}: store version {version}, this lbsf reads {STORE_VERSION}. {_AGAIN}"
             )
-        manifest = StoreManifest.from_dict(data)
+        try:
+            manifest = StoreManifest.from_dict(data)
+            FoldConfig.from_dict(manifest.fold)
+        except (LbsfError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise StoreError(
+                f"{path / MANIFEST}: does not hold together ({error}). {_AGAIN}"
+            ) from error
+        if not manifest.files or set(manifest.files) != {PAYMENTS, SAMPLES}:
+            raise StoreError(
+                f"{path}: the manifest must name {PAYMENTS} and {SAMPLES} and nothing else; "
+                f"refused. {_AGAIN}"
+            )
         if verify:
             check_hashes(path, manifest.files, StoreError, _AGAIN)
         return cls(path, manifest)
@@ -153,8 +164,9 @@ class FoldedStore:
     def read(self, samples: npt.ArrayLike) -> FoldedBatch:
         """The batch of these samples (numbers in the store, any order): a small read for a few."""
         numbers = np.asarray(samples, dtype=np.int64)
-        if len(numbers) and not (numbers.min() >= 0 and numbers.max() < len(self.samples)):
-            raise StoreError(f"{self.path}: has no sample {numbers.max()}.")
+        unknown = numbers[(numbers < 0) | (numbers >= len(self.samples))]
+        if len(unknown):
+            raise StoreError(f"{self.path}: has no sample {unknown[0]}.")
         starts = self.samples["row_start"].to_numpy()[numbers]
         counts = self.samples["payments"].to_numpy()[numbers]
         wanted = counts > 0
