@@ -56,7 +56,9 @@ def _cohort(prefix: str, letter: str, summary: Summary) -> tuple[str, SampleFilt
 
 def _short_name(letter: str, where: SampleFilter) -> str:
     """A name from the filters, for the legend."""
-    parts = [*where.labels, *(f"{band} band" for band in where.bands)]
+    parts = [*where.labels]
+    if where.bands:
+        parts.append(" + ".join(where.bands) + " risk")
     if where.merchant:
         parts.append(f"paid at {where.merchant}")
     if not parts:
@@ -122,7 +124,9 @@ def _charts(found: CohortComparison, summary: Summary) -> None:
               "Default rate of both cohorts with interval")  # fmt: skip
     left, right = st.columns(2)
     with left:
-        shell.section("Where they pay", "How many times as often A paid there as B, 95% interval.")
+        shell.section(
+            "Where they pay", "How many times as often A paid there as B; best supported first."
+        )
         _draw(charts.over_representation(found.merchants, found.names), "cohort_merchants",
               "Merchants by over-representation")  # fmt: skip
     with right:

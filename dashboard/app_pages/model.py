@@ -55,19 +55,20 @@ def _metrics(performance: Performance) -> None:
 
 
 def _curves(performance: Performance) -> None:
-    left, right = st.columns(2)
+    left, middle, right = st.columns(3)
     with left:
-        shell.section("Ranking (ROC)")
+        shell.section("Ranking (ROC)", "Bad found for each share of good declined.")
         _draw(charts.roc(performance.roc), "roc", "ROC curve against guessing")
-        shell.section("Calibration", "On the dashed line a PD of 10% means 10 defaults in 100.")
+    with middle:
+        shell.section("Separation (KS)", "The dashed line is the widest gap.")
+        _draw(charts.ks(performance.ks), "ks", "Shares of bad and good at or above each PD")
+    with right:
+        shell.section("Calibration", "Observed rates with their 95% intervals.")
         _draw(charts.calibration(performance.calibration), "calibration",
               "Observed default rate against predicted, with intervals")  # fmt: skip
-    with right:
-        shell.section("Separation (KS)")
-        _draw(charts.ks(performance.ks), "ks", "Shares of bad and good at or above each PD")
-        shell.section("By length of history", "A short history leaves the model little to go by.")
-        _draw(charts.by_history(performance.by_history), "by_history",
-              "AUC and default rate by number of payments")  # fmt: skip
+    shell.section("By length of history", "A short history leaves the model little to go by.")
+    _draw(charts.by_history(performance.by_history), "by_history",
+          "AUC and default rate by number of payments")  # fmt: skip
 
 
 def _card(card: Card, performance: Performance) -> None:

@@ -2,6 +2,7 @@
 
 import math
 
+import pandas as pd
 import streamlit as st
 
 from dashboard import state
@@ -101,12 +102,13 @@ def _threshold(source: state.Source, where: SampleFilter) -> None:
         "Approve every sample below the threshold: how many pass, and how many of those with a "
         "known label defaulted. Shares are of the samples that match the filters above.",
     )
+    top, start = _slider_range(state.ask(source, "thresholds", SampleFilter()))
     percent = st.slider(
         "Threshold: approve below this PD",
         0.0,
-        100.0,
-        20.0,
-        0.5,
+        top,
+        start,
+        0.1,
         key="threshold",
         bind="query-params",
         format="%.1f%%",
@@ -151,6 +153,17 @@ def _threshold(source: state.Source, where: SampleFilter) -> None:
         config=CONFIG,
         alt="Approval share and observed default rate for every threshold",
     )
+
+
+def _slider_range(table: pd.DataFrame) -> tuple[float, float]:
+    """Up to where all are approved, starting where four in five are; in percent."""
+    known = table.dropna(subset=["approved"])
+    if known.empty:
+        return 100.0, 20.0
+    full = known.loc[known["approved"] >= 1, "threshold"]
+    top = max(math.ceil(float(full.min() if len(full) else 1.0) * 100), 1)
+    start = float(known.loc[(known["approved"] - 0.8).abs().idxmin(), "threshold"]) * 100
+    return float(top), round(min(start, float(top)), 1)
 
 
 main()

@@ -93,14 +93,12 @@ def over_representation(frame: pd.DataFrame, names: tuple[str, str], most: int =
 
     Args:
         frame: `CohortComparison.merchants`.
-        most: merchants drawn from each end.
+        most: merchants drawn from each end: those whose interval lies farthest from no difference,
+            because the largest ratios alone are those of the rarest merchants.
     """
     if frame.empty:
         return style.nothing("No merchant to compare.")
-    ordered = frame.sort_values("ratio", ascending=False, kind="stable")
-    rows = (
-        ordered if len(ordered) <= 2 * most else pd.concat([ordered.head(most), ordered.tail(most)])
-    ).reset_index(drop=True)
+    rows = _best_supported(frame, most).reset_index(drop=True)
     figure = go.Figure()
     for title, mask, opacity in (
         ("Differs (false discovery under 5%)", rows["significant"].astype(bool), 1.0),
@@ -144,8 +142,9 @@ def over_representation(frame: pd.DataFrame, names: tuple[str, str], most: int =
     figure.add_vline(1, line={"color": style.FAINT, "width": 1.5})
     _merchant_rows(figure, rows["merchant"].tolist())
     reach = float(np.log10(np.nanmax([rows["hi"].max(), 1 / max(rows["lo"].min(), 1e-3), 2.0])))
-    reach = min(reach * 1.05, 3.0)
-    ticks = [v for v in (0.01, 0.1, 0.25, 0.5, 1, 2, 4, 10, 100) if abs(np.log10(v)) <= reach]
+    reach = min(reach * 1.05, 1.5)
+    steps = (0.1, 0.3, 1, 3, 10) if reach > 0.9 else (0.25, 0.5, 1, 2, 4)
+    ticks = [v for v in steps if abs(np.log10(v)) <= reach]
     figure.update_xaxes(
         type="log",
         range=[-reach, reach],
@@ -209,12 +208,12 @@ def attributions(frame: pd.DataFrame, names: tuple[str, str], most: int = 15) ->
             },
             name=style.name(name),
             customdata=[
-                [style.hover_text(m), f"{a:+.3f}", f"{b:+.3f}", f"{n:,}"]
+                [style.hover_text(m), f"{a:+.2g}", f"{b:+.2g}", f"{n:,}"]
                 for m, a, b, n in zip(
                     rows["merchant"], lo, hi, rows[f"samples_{side}"], strict=True
                 )
             ],
-            hovertemplate="<b>%{customdata[0]}</b><br>%{x:+.3f} logit "
+            hovertemplate="<b>%{customdata[0]}</b><br>%{x:+.2r} logit "
             "(%{customdata[1]} – %{customdata[2]})<br>%{customdata[3]} samples paid there"
             "<extra></extra>",
         )  # fmt: skip
@@ -222,9 +221,21 @@ def attributions(frame: pd.DataFrame, names: tuple[str, str], most: int = 15) ->
     _merchant_rows(figure, rows["merchant"].tolist())
     figure.update_xaxes(
         title="← lowers the score   ·   mean attribution (logit)   ·   raises it →",
-        tickformat="+.2~f",
+        tickformat="+.2~r",
     )
     return style.finish(figure, height=110 + 27 * max(len(rows), 5), legend=True)
+
+
+def _best_supported(frame: pd.DataFrame, most: int) -> pd.DataFrame:
+    """The best supported merchants of each side, by ratio."""
+    more, less = frame[frame["ratio"] > 1], frame[frame["ratio"] <= 1]
+    rows = pd.concat(
+        [
+            more.sort_values("lo", ascending=False, kind="stable").head(most),
+            less.sort_values("hi", kind="stable").head(most),
+        ]
+    )
+    return rows.sort_values("ratio", ascending=False, kind="stable")
 
 
 def _merchant_rows(figure: go.Figure, merchants: list[str]) -> None:

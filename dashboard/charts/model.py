@@ -26,8 +26,8 @@ def roc(frame: pd.DataFrame) -> go.Figure:
         name="Model",
         hovertemplate="%{y:.1%} of the bad found at %{x:.1%} of the good<extra></extra>",
     )
-    _unit_axes(figure, "Good declined (false positive rate)", "Bad declined (true positive rate)")
-    return style.finish(figure, height=340, legend=True)
+    _unit_axes(figure, "Good declined", "Bad declined")
+    return style.finish(figure, height=320, legend=True)
 
 
 def ks(frame: pd.DataFrame) -> go.Figure:
@@ -48,24 +48,33 @@ def ks(frame: pd.DataFrame) -> go.Figure:
             name=f"{label} at or above",
             hovertemplate=f"{label}: %{{y:.1%}} at or above PD %{{x:.1%}}<extra></extra>",
         )
-    at = (frame["bad"] - frame["good"]).abs().idxmax()
+    at = (frame["bad"] - frame["good"]).idxmax()
     row = frame.loc[at]
+    left, right = _moving(frame)
     figure.add_shape(
         type="line", x0=row["threshold"], x1=row["threshold"], y0=row["good"], y1=row["bad"],
         line={"color": style.GREY, "width": 2, "dash": "dash"},
     )  # fmt: skip
     figure.add_annotation(
-        x=row["threshold"], y=(row["good"] + row["bad"]) / 2, xanchor="left", showarrow=False,
-        text=f" KS {abs(row['bad'] - row['good']):.2f} at PD {row['threshold']:.1%}",
+        x=row["threshold"], y=(row["good"] + row["bad"]) / 2, showarrow=False,
+        xanchor="left" if row["threshold"] < (left + right) / 2 else "right",
+        text=f" KS {row['bad'] - row['good']:.2f} at PD {row['threshold']:.1%} ",
     )  # fmt: skip
-    low = frame.loc[(frame["bad"] > 0.005) | (frame["good"] > 0.005), "threshold"]
     figure.update_xaxes(
-        title="Probability of default (PD)",
-        tickformat=".0%",
-        range=[0, min(1.0, float(low.max()) * 1.05) if len(low) else 1.0],
+        title="Probability of default (PD)", tickformat=".2~%", nticks=6, range=[left, right]
     )
     figure.update_yaxes(title="Share at or above", tickformat=".0%", range=[0, 1.02])
-    return style.finish(figure, height=340, legend=True)
+    return style.finish(figure, height=320, legend=True)
+
+
+def _moving(frame: pd.DataFrame) -> tuple[float, float]:
+    """The stretch of PD over which either share still changes, with a little air."""
+    shares = frame[["bad", "good"]]
+    moving = frame.loc[(shares.min(axis=1) < 1) & (shares.max(axis=1) > 0), "threshold"]
+    if moving.empty:
+        return 0.0, 1.0
+    air = max(float(moving.max() - moving.min()) * 0.06, 0.005)
+    return max(float(moving.min()) - air, 0.0), min(float(moving.max()) + air, 1.02)
 
 
 def calibration(frame: pd.DataFrame) -> go.Figure:
@@ -76,7 +85,7 @@ def calibration(frame: pd.DataFrame) -> go.Figure:
     """
     if frame.empty:
         return style.nothing("Too few labels to draw it.")
-    figure = _diagonal("PD is exactly right")
+    figure = _diagonal("PD exactly right")
     figure.add_scatter(
         x=frame["pd"],
         y=frame["rate"],
@@ -87,7 +96,7 @@ def calibration(frame: pd.DataFrame) -> go.Figure:
             "type": "data", "symmetric": False, "array": frame["hi"] - frame["rate"],
             "arrayminus": frame["rate"] - frame["lo"], "color": style.BLUE, "thickness": 1.4,
         },
-        name="Observed (95% interval)",
+        name="Observed",
         customdata=frame[["lo", "hi", "samples"]].to_numpy(),
         hovertemplate="Predicted %{x:.1%}, observed %{y:.1%} "
         "(%{customdata[0]:.1%} – %{customdata[1]:.1%})<br>%{customdata[2]:,} samples"
@@ -95,7 +104,8 @@ def calibration(frame: pd.DataFrame) -> go.Figure:
     )  # fmt: skip
     top = min(1.0, max(float(frame["hi"].max()), float(frame["pd"].max())) * 1.05)
     _unit_axes(figure, "Predicted (mean PD of the bin)", "Observed default rate", top)
-    return style.finish(figure, height=340, legend=True)
+    figure.update_xaxes(range=[0, min(top, float(frame["pd"].max()) * 1.25)])
+    return style.finish(figure, height=320, legend=True)
 
 
 def by_history(frame: pd.DataFrame) -> go.Figure:
@@ -151,7 +161,7 @@ def by_history(frame: pd.DataFrame) -> go.Figure:
     )
     figure.update_yaxes(tickformat=".0%", rangemode="tozero", row=1, col=2)
     figure.update_annotations(font={"size": 13})
-    style.finish(figure, height=340, top=30)
+    style.finish(figure, height=320, top=30)
     figure.update_layout(
         showlegend=True,
         legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.0, "yref": "container",

@@ -53,7 +53,12 @@ def heat_map(weights: Floats, names: list[str], selected: str | None = None) -> 
         xgap=1,
         ygap=1,
         hoverinfo="skip",
-        colorbar={"tickformat": ".0%", "thickness": 10, "outlinewidth": 0, "title": {"text": ""}},
+        colorbar={
+            "tickformat": _ticks(weights),
+            "thickness": 10,
+            "outlinewidth": 0,
+            "title": {"text": ""},
+        },
     )
     figure.add_scatter(
         x=grid[1],
@@ -67,7 +72,7 @@ def heat_map(weights: Floats, names: list[str], selected: str | None = None) -> 
                 names[r],
                 style.hover_text(names[r]),
                 style.hover_text(names[c]),
-                f"{weights[r, c]:.1%}",
+                f"{weights[r, c]:.2%}",
             ]
             for r, c in grid.T
         ],
@@ -91,12 +96,18 @@ def heat_map(weights: Floats, names: list[str], selected: str | None = None) -> 
     return style.finish(figure, height=_height(count))
 
 
+def _ticks(weights: Floats) -> str:
+    """As many decimals as it takes to tell the colours apart."""
+    spread = float(weights.max() - weights.min()) if weights.size else 1.0
+    return ".0%" if spread > 0.08 else ".1%" if spread > 0.008 else ".2%"
+
+
 def _height(count: int) -> int:
     return 190 + 22 * max(count, 4)
 
 
 def graph(
-    weights: Floats, merchants: pd.DataFrame, selected: str | None = None, edges: int = 24
+    weights: Floats, merchants: pd.DataFrame, selected: str | None = None, edges: int = 18
 ) -> go.Figure:
     """The strongest relations as lines between merchants on a circle.
 
@@ -167,7 +178,7 @@ def _place(names: list[str], selected: str | None) -> int | None:
 def strongest(
     weights: Floats, edges: int, selected: int | None = None
 ) -> list[tuple[int, int, float]]:
-    """(a, b, strength 0-1 of the strongest) of the strongest pairs, weakest first.
+    """(a, b, strength 0-1) of the strongest pairs, weakest first; 0 is the weakest of all pairs.
 
     The five strongest pairs of `selected` are always among them.
     """
@@ -180,8 +191,10 @@ def strongest(
     own = order[(a[order] == selected) | (b[order] == selected)][:5]
     kept = np.unique(np.concatenate([order[:edges], own]))
     order = kept[np.argsort(values[kept], kind="stable")]
-    top = float(values.max()) or 1.0
-    return [(int(a[i]), int(b[i]), float(values[i]) / top) for i in order]
+    low, top = float(values.min()), float(values.max())
+    # Weights that hardly differ must not look as if they did.
+    scale = max(top - low, 0.25 * top, 1e-12)
+    return [(int(a[i]), int(b[i]), float(values[i] - low) / scale) for i in order]
 
 
 def linked(weights: Floats, names: list[str], name: str, selected: str | None) -> bool:

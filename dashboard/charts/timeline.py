@@ -48,7 +48,8 @@ def timeline(
         subplot_titles=("Payments, one lane a merchant", ATTRIBUTION_TITLE, ATTENTION_TITLE),
     )
     _payments(figure, lanes, currency, selected)
-    _bars(figure, rows, selected)
+    _bars(figure, rows[~rows["others"].astype(bool)], selected)
+    _others(figure, rows[rows["others"].astype(bool)])
     for column in (2, 3):
         figure.add_vline(0, line={"color": style.FAINT, "width": 1}, row=1, col=column)
     if selected is not None:
@@ -70,15 +71,18 @@ def timeline(
             {"dtickrange": ["M1", None], "value": "%Y-%m"},
         ],
     )  # fmt: skip
-    figure.update_xaxes(_effect_axis(rows["attribution"]), row=1, col=2)
-    figure.update_xaxes(tickformat=".0%", rangemode="tozero", nticks=4, row=1, col=3)
+    named = rows[~rows["others"].astype(bool)]
+    figure.update_xaxes(_effect_axis(named["attribution"]), row=1, col=2)
+    reach = max(float(named["weight"].max()) * 1.08, 1e-6)
+    figure.update_xaxes(tickformat=".2~%", range=[0, reach], nticks=4, row=1, col=3)
     style.finish(figure, height=len(rows) * ROW + 110, top=46)
     figure.update_layout(
         showlegend=True,
         legend={"orientation": "h", "x": 0, "y": -0.0, "yref": "container", "yanchor": "bottom"},
         margin={"b": 58},
     )
-    figure.update_annotations(font={"size": 12.5})
+    for title in figure.layout.annotations[:3]:
+        title.font = {"size": 12.5}
     return figure
 
 
@@ -138,7 +142,7 @@ def _hover_rows(part: pd.DataFrame) -> list[list[str]]:
             shown[merchant],
             style.hover_text(description),
             f"{amount:+,.2f}",
-            f"{value:+.3f}",
+            f"{value:+.2g}",
         ]
         for merchant, description, amount, value in zip(
             part["merchant"], part["description"], part["amount"], part["attribution"], strict=True
@@ -155,7 +159,7 @@ def _bars(figure: go.Figure, rows: pd.DataFrame, selected: str | None) -> None:
     figure.add_trace(
         go.Bar(
             x=rows["attribution"],
-            y=list(range(len(rows))),
+            y=rows.index,
             orientation="h",
             marker={
                 "color": style.signed_colours(rows["attribution"]),
@@ -164,7 +168,7 @@ def _bars(figure: go.Figure, rows: pd.DataFrame, selected: str | None) -> None:
             },
             unselected={"marker": {"opacity": 0.3}},
             customdata=custom,
-            hovertemplate="<b>%{customdata[1]}</b><br>attribution %{x:+.3f} logit<extra></extra>",
+            hovertemplate="<b>%{customdata[1]}</b><br>attribution %{x:+.2r} logit<extra></extra>",
             showlegend=False,
         ),
         row=1,
@@ -173,17 +177,27 @@ def _bars(figure: go.Figure, rows: pd.DataFrame, selected: str | None) -> None:
     figure.add_trace(
         go.Bar(
             x=rows["weight"],
-            y=list(range(len(rows))),
+            y=rows.index,
             orientation="h",
             marker={"color": style.GREY, "opacity": opacity, "line": {"width": 0}},
             unselected={"marker": {"opacity": 0.3}},
             customdata=custom,
-            hovertemplate="<b>%{customdata[1]}</b><br>%{x:.1%} of the attention<extra></extra>",
+            hovertemplate="<b>%{customdata[1]}</b><br>%{x:.3p} of the attention<extra></extra>",
             showlegend=False,
         ),
         row=1,
         col=3,
     )
+
+
+def _others(figure: go.Figure, rest: pd.DataFrame) -> None:
+    """The rest's sums in words: a bar for many merchants would shrink everybody else's."""
+    for at, row in rest.iterrows():
+        for column, text in ((2, f"{row['attribution']:+.3f}"), (3, f"{row['weight']:.0%}")):
+            figure.add_annotation(
+                x=0, y=at, row=1, col=column, showarrow=False, xanchor="left",
+                text=f"together {text}".replace("-", "−"), font={"size": 11},
+            )  # fmt: skip
 
 
 def _effect_axis(values: pd.Series) -> dict[str, object]:

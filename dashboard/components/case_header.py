@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard.components import formats, states
+from dashboard.components import formats
 from dashboard.components.text import escape
 from lbsf_core.workspace import Case, Explanation
 
@@ -56,7 +56,8 @@ def figures(case: Case) -> None:
             f"Money out ({escape(case.currency, 'markdown')})", _money(case.money_out), border=True
         )
     st.caption(_window(case))
-    states.warnings(case.warnings)
+    for sentence in case.warnings:
+        st.caption(f":material/warning: :orange[{escape(sentence, 'markdown')}]")
 
 
 def _money(value: float) -> str:

@@ -18,7 +18,6 @@ CHART_MONEY = ",.2f"
 CHART_PERCENT = ".1%"
 TABLE_MONEY = "%,.2f"
 TABLE_COUNT = "%,d"
-TABLE_EFFECT = "%+.3f"
 TABLE_DATE = "YYYY-MM-DD"
 TABLE_TIME = "YYYY-MM-DD HH:mm"
 
@@ -60,6 +59,12 @@ def amount(value: float | None, currency: str) -> str:
 def effect(value: float | None, digits: int = 3) -> str:
     """A logit contribution with its sign: `+0.412`, `−0.030`."""
     return MISSING if value is None or _absent(value) else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def table_effect(largest: float) -> str:
+    """The printf format that shows effects up to `largest` with three telling digits."""
+    digits = 3 if largest <= 0 else 2 - math.floor(math.log10(largest))
+    return f"%+.{min(max(digits, 3), 6)}f"
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -60,9 +60,10 @@ def payments_table(
     """
     rows = _sorted(payments, sort)
     kind = st.column_config
+    effect = formats.table_effect(float(payments["attribution"].abs().max()))
     effects = {
         f"field:{name}": kind.NumberColumn(
-            f"Effect: {escape(name)}", format=formats.TABLE_EFFECT, width=104,
+            f"↳ {escape(name)}", format=effect, width=int(34 + 6.2 * len(name)),
             help="This field's share of the payment's attribution (logit).",
         )
         for name in fields
@@ -74,25 +75,20 @@ def payments_table(
         height="content" if len(rows) <= 12 else 458,
         alt="Payments with their attribution, whole and per field",
         key="payments_table",
-        column_order=[*order, "weight"],
+        column_order=order,
         column_config={
-            "timestamp": kind.DatetimeColumn("Time (UTC)", format=formats.TABLE_TIME, width=126),
-            "merchant": kind.TextColumn("Merchant", width=130),
-            "description": kind.TextColumn("Description", width=165),
+            "timestamp": kind.DatetimeColumn("Time (UTC)", format=formats.TABLE_TIME, width=121),
+            "merchant": kind.TextColumn("Merchant", width=125),
+            "description": kind.TextColumn("Description", width=132),
             **{name: kind.Column(escape(name).capitalize(), width=80) for name in extras},
             "amount": kind.NumberColumn(
-                f"Amount ({currency})", format=formats.TABLE_MONEY, width=98
+                f"Amount ({currency})", format=formats.TABLE_MONEY, width=88
             ),
             "attribution": kind.NumberColumn(
-                "Attribution", format=formats.TABLE_EFFECT, width=82,
-                help="What the payment adds to the logit: its fields add up to it.",
+                "Attribution", format=effect, width=84,
+                help="What the payment adds to the logit; the ↳ columns are its parts, by field.",
             ),
             **effects,
-            "weight": kind.NumberColumn(
-                "Attention", format="%.3f", width=76,
-                help="Where the model looked inside the merchant; adds up to 1 per merchant. Not a "
-                "cause.",
-            ),
         },
     )  # fmt: skip
     if len(rows) > MOST_ROWS:

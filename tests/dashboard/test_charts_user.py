@@ -118,7 +118,7 @@ def test_the_heat_map_can_be_clicked_through_its_squares():
     figure = relations.heat_map(weights, ["a", "<b>"], selected="a")
     squares = figure.data[1]
     assert [row[0] for row in squares.customdata] == ["a", "a", "<b>", "<b>"]
-    assert [row[3] for row in squares.customdata] == ["70.0%", "30.0%", "10.0%", "90.0%"]
+    assert [row[3] for row in squares.customdata] == ["70.00%", "30.00%", "10.00%", "90.00%"]
     assert figure.layout.yaxis.ticktext == ("a", "&lt;b&gt;")
     assert len(figure.layout.shapes) == 2
 

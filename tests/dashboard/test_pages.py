@@ -226,13 +226,13 @@ def test_two_cohorts_from_filters(open_page: Open):
     assert len(charts(at)) == 5
     assert at.dataframe[0].value["cohort"].tolist()[0].startswith("A: high")
     at.multiselect(key="a_band").set_value(["medium"]).run()
-    assert at.dataframe[0].value["cohort"].tolist()[0] == "A: medium band"
+    assert at.dataframe[0].value["cohort"].tolist()[0] == "A: medium risk"
 
 
 def test_a_cohort_link_restores_both_sides(open_page: Open):
     at = open_page("cohorts", a_name="Gamblers", a_merchant="casino", b_band="low")
     names = at.dataframe[0].value["cohort"].tolist()
-    assert names == ["Gamblers", "B: low band"]
+    assert names == ["Gamblers", "B: low risk"]
     assert at.text_input(key="a_merchant").value == "casino"
 
 
