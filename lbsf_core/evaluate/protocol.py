@@ -65,9 +65,9 @@ def cross_validate(
     for repeat in range(repeats):
         outer = StratifiedGroupKFold(folds, shuffle=True, random_state=seed + repeat)
         for number, (rest, test) in enumerate(outer.split(labels, labels, users)):
-            inner = StratifiedGroupKFold(
-                max(2, round(1 / config.validation)), shuffle=True, random_state=seed + repeat
-            )
+            fewest = min(len(set(users[rest][labels[rest] == value])) for value in (0, 1))
+            parts = max(2, min(round(1 / config.validation), fewest))
+            inner = StratifiedGroupKFold(parts, shuffle=True, random_state=seed + repeat)
             at = next(iter(inner.split(labels[rest], labels[rest], users[rest])))
             train, validation = rest[at[0]], rest[at[1]]
             run = repeat * folds + number

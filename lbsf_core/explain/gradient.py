@@ -14,6 +14,7 @@ no single payment: their share is divided evenly among the merchant's payments, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -154,7 +155,7 @@ def explain(bundle: Bundle, batch: FoldedBatch) -> list[Explanation]:
         out.append(
             Explanation(
                 user=batch.user_ids[b],
-                cutoff=np.datetime64(int(batch.cutoffs[b]), "us").item(),
+                cutoff=datetime.fromtimestamp(int(batch.cutoffs[b]) / 1e6, tz=UTC),
                 logit=float(found.logits[b]),
                 baseline_logit=float(found.baseline_logits[b]),
                 pd=float(calibration.pd(found.logits[b])),

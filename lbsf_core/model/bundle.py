@@ -68,7 +68,7 @@ class Bundle:
         with atomic_write(path) as folder:
             folder.mkdir()
             state = {name: t.contiguous() for name, t in self.model.state_dict().items()}
-            safetensors.torch.save_file(state, folder / WEIGHTS)
+            (folder / WEIGHTS).write_bytes(safetensors.torch.save(state))
             manifest = self.manifest() | {"files": {WEIGHTS: sha256(folder / WEIGHTS)}}
             (folder / MANIFEST).write_text(dump_json(manifest), encoding="utf-8")
         return path

@@ -28,6 +28,7 @@ from lbsf_core.explain.batch import explain_all
 from lbsf_core.explain.result import TOLERANCE
 from lbsf_core.files import atomic_write, dump_json, sha256
 from lbsf_core.fold.store import PAYMENTS, FoldedStore
+from lbsf_core.fold.store import SAMPLES as STORE_SAMPLES
 from lbsf_core.model.bundle import MANIFEST as BUNDLE_MANIFEST
 from lbsf_core.model.bundle import Bundle
 from lbsf_core.score.scorer import score_store
@@ -160,9 +161,8 @@ def _activity(store: FoldedStore) -> list[list[float]]:
     connection = duckdb.connect()
     try:
         connection.execute("SET TimeZone = 'UTC'")
-        rows = (
-            connection.execute(
-                """
+        found = connection.sql(
+            """
             WITH s AS (
                 SELECT sample, epoch(cutoff) AS stop, epoch(coalesce(window_start, first_payment))
                        AS start FROM read_parquet($samples)
@@ -172,15 +172,13 @@ def _activity(store: FoldedStore) -> list[list[float]]:
                    ), $spark - 1)::INTEGER AS slot, sum(greatest(-amount, 0)) AS spend
             FROM read_parquet($payments) JOIN s USING (sample) GROUP BY ALL
             """,
-                {
-                    "samples": str(store.path / "samples.parquet"),
-                    "payments": str(store.path / PAYMENTS),
-                    "spark": SPARK,
-                },
-            )
-            .to_arrow_table()
-            .to_pandas()
+            params={
+                "samples": str(store.path / STORE_SAMPLES),
+                "payments": str(store.path / PAYMENTS),
+                "spark": SPARK,
+            },
         )
+        rows = found.to_arrow_table().to_pandas()
     finally:
         connection.close()
     grid = np.zeros((len(store.samples), SPARK))

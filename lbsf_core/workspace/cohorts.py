@@ -66,7 +66,7 @@ def compare(
     spend = tables.ask(
         f"""
         WITH members AS ({picked})
-        SELECT side, month, sum(m.spend) AS spend, sum(m.payments) AS payments
+        SELECT side, month, sum(m.spend) AS spend, sum(m.payments)::DOUBLE AS payments
         FROM members JOIN read_parquet($months) m USING (sample)
         GROUP BY ALL ORDER BY side, month
         """,  # noqa: S608 - conditions hold parameters only

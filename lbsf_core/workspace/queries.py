@@ -40,7 +40,7 @@ class Tables:
         used = {k: v for k, v in self.files.items() if f"${k}" in sql}
         with self._connection.cursor() as cursor:
             # Through Arrow: DuckDB's own data frames trip over pandas 3 deprecations.
-            table = cursor.execute(sql, used | parameters).to_arrow_table()
+            table = cursor.sql(sql, params=used | parameters).to_arrow_table()
         frame: pd.DataFrame = table.to_pandas()
         return frame
 

@@ -67,7 +67,8 @@ def test_filters_keep_what_pandas_keeps(workspace: Workspace, samples: pd.DataFr
         (SampleFilter(cutoff_from=cutoff.date()), samples["cutoff"] >= cutoff.floor("D")),
         (
             SampleFilter(cutoff_to=cutoff.date()),
-            samples["cutoff"] < cutoff.ceil("D") + pd.Timedelta(days=cutoff == cutoff.floor("D")),
+            samples["cutoff"]
+            < cutoff.ceil("D") + pd.Timedelta(days=int(cutoff == cutoff.floor("D"))),
         ),
         (SampleFilter(user="U00001"), samples["user_id"].str.contains("u00001")),
     ):
