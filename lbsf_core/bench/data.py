@@ -73,8 +73,8 @@ def draw_rows(counts: Ints, rng: np.random.Generator) -> Rows:
     merchant = (first + rank * 131) % MERCHANTS
     time = EPOCH + (rng.random(len(user)) * SPAN_DAYS * 86_400).astype(np.int64) * 1_000_000
     order = np.lexsort((time, user))
-    amount = -np.round(np.exp(rng.normal(3.0, 1.2, len(user))), 2) - 0.01
-    amount = np.where(rank == 0, np.round(-amount * 20, 2), amount)  # the first one pays the user
+    amount = -np.round(np.exp(rng.normal(3.0, 1.2, len(user))), 2).astype(np.float64) - 0.01
+    amount[rank == 0] *= -20.0  # the first merchant pays the user
     text = merchant * REFERENCES + rng.integers(0, REFERENCES, len(user))
     return Rows(user, merchant[order], text[order], time[order], amount[order])
 
@@ -153,7 +153,7 @@ def folded_users(length: int, users: int, seed: int) -> FoldedBatch:
         samples=np.arange(users),
         user_ids=tuple(f"u{i:08d}" for i in range(users)),
         cutoffs=np.full(users, EPOCH + SPAN_DAYS * DAY),
-        labels=np.arange(users) % 2.0,
+        labels=(np.arange(users) % 2).astype(np.float64),
         user_offsets=np.searchsorted(rows.user[order][begins], np.arange(users + 1)),
         offsets=np.append(begins, len(key)),
         merchants=Strings(codes, tuple(names[i] for i in used)),

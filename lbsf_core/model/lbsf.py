@@ -36,6 +36,10 @@ from lbsf_core.model.ragged import layer_norm, length_buckets, segment_ids
 from lbsf_core.model.relation import Bucket, RelationLayer, UserPooling
 from lbsf_core.payments.schema import CORE_FIELDS, Field, FieldKind
 
+#: Payments that go through the payment block together on a CPU (measured: 19 ms for 32,768
+#: payments on one core in parts of 1,024 to 4,096, 24 to 44 ms in one piece).
+_BLOCK_ROWS = 2_048
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -48,10 +52,10 @@ class Layout:
     buckets: list[Bucket]
 
     @classmethod
-    def of(cls, batch: FoldedBatch) -> Layout:
-        """The layout of a batch."""
-        offsets = torch.from_numpy(batch.offsets)
-        users = torch.from_numpy(batch.user_offsets)
+    def of(cls, batch: FoldedBatch, device: torch.device | None = None) -> Layout:
+        """The layout of a batch, on the device that computes."""
+        offsets = torch.from_numpy(batch.offsets).to(device)
+        users = torch.from_numpy(batch.user_offsets).to(device)
         buckets = [Bucket(samples, users) for samples in length_buckets(users.diff())]
         return cls(offsets, users, segment_ids(offsets), segment_ids(users), buckets)
 
@@ -146,6 +150,11 @@ class LBSF(nn.Module):
         return NumberEncoder(field, c.width, fitted["knots"])
 
     @property
+    def device(self) -> torch.device:
+        """Where the model computes: its inputs go there by themselves, its results stay there."""
+        return self.gates.device
+
+    @property
     def field_names(self) -> tuple[str, ...]:
         """Names of the fields, in the order of `field_vectors`."""
         return tuple(field.name for field in self.fields)
@@ -165,10 +174,11 @@ class LBSF(nn.Module):
         """(N, D) gated sum of the fields: one embedding bag over all tables together."""
         gates, tables, rows, weights, start = self.field_weights(), [], [], [], 0
         for gate, encoder in zip(gates, self._encoders(), strict=True):
-            table, entries = encoder.table(batch), encoder.entries(batch)
+            table = encoder.table(batch)
+            entries = encoder.entries(batch).to(table)
             tables.append(table * gate)
             rows.append(entries.rows + start)
-            weights.append(entries.weights.to(table.dtype))
+            weights.append(entries.weights)
             start += len(table)
         return F.embedding_bag(
             torch.cat(rows, dim=1),
@@ -180,12 +190,13 @@ class LBSF(nn.Module):
     def forward(self, batch: FoldedBatch) -> Tensor:
         """(B,) logits of default; positive = risky."""
         self._check(batch)
-        return self._decode(self._fused(batch), self.merchants.scaled(batch), Layout.of(batch))
+        layout = Layout.of(batch, self.device)
+        return self._decode(self._fused(batch), self.merchants.scaled(batch), layout)
 
     def forward_with_attention(self, batch: FoldedBatch) -> tuple[Tensor, Attention]:
         """(B,) logits and where the model looked."""
         self._check(batch)
-        layout = Layout.of(batch)
+        layout = Layout.of(batch, self.device)
         found: dict[str, Any] = {}
         logits = self._decode(self._fused(batch), self.merchants.scaled(batch), layout, found)
         return logits, Attention(
@@ -209,7 +220,11 @@ class LBSF(nn.Module):
         self, fused: Tensor, statistics: Tensor, layout: Layout
     ) -> tuple[Tensor, Tensor]:
         """(S, D) merchant vectors before relations, and (N, H) attention over payments."""
-        payments = fused + self.payment_block(self.payment_norm(fused))  # (N, D)
+        # On a CPU a few rows at a time: what a row becomes on the way then stays in the cache.
+        parts = torch.split(fused, len(fused) or 1 if fused.is_cuda else _BLOCK_ROWS)
+        payments = torch.cat(
+            [p + self.payment_block(self.payment_norm(p)) for p in parts]
+        )  # (N, D)
         vectors: tuple[Tensor, Tensor] = self.merchants(
             payments, statistics, layout.offsets, layout.segment
         )
@@ -258,8 +273,9 @@ class LBSF(nn.Module):
 
 def _mean_vector(encoder: FieldEncoder, batch: FoldedBatch) -> Tensor:
     """(D,) mean of a field's vector over a batch, from how often each row is used."""
-    table, entries = encoder.table(batch), encoder.entries(batch)
-    use = torch.zeros(len(table), dtype=torch.float64)
+    table = encoder.table(batch)
+    entries = encoder.entries(batch).to(table)
+    use = torch.zeros(len(table), dtype=torch.float64, device=table.device)
     use.index_add_(0, entries.rows.flatten(), entries.weights.double().flatten())
     return (use.to(table.dtype) @ table) / max(len(entries.rows), 1)
 
@@ -268,7 +284,7 @@ def _per_sample(layers: list[list[Tensor]], layout: Layout, size: int) -> list[T
     """Relation weights by sample: mean over layers, slots that are no segment cut off."""
     counts = layout.user_offsets.diff().tolist()
     heads = layers[0][0].shape[1] if layers and layers[0] else 1
-    found = [torch.zeros(heads, count, count) for count in counts]
+    found = [torch.zeros(heads, count, count, device=layout.offsets.device) for count in counts]
     for at, bucket in enumerate(layout.buckets):
         if not layers:
             break

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -97,7 +95,7 @@ class MerchantAggregation(nn.Module):
 
     def scaled(self, batch: FoldedBatch) -> Tensor:
         """(S, 11) scaled statistics: 0 = the training mean."""
-        values = torch.from_numpy(segment_statistics(batch)).to(self.mean.dtype)
+        values = torch.from_numpy(segment_statistics(batch)).to(self.mean)
         return ((values - self.mean) / self.scale).clamp(-6.0, 6.0)
 
     def forward(
@@ -115,11 +113,10 @@ class MerchantAggregation(nn.Module):
             (S, D) merchant vectors and (N, H) attention over the payments of each segment.
         """
         weights = segment_softmax(self.scores(payments), offsets, ids)  # (N, H)
-        heads: Sequence[Tensor] = weights.unbind(dim=1)
-        views = [segment_sum(payments, offsets, w.contiguous()) for w in heads]  # H x (S, D)
+        views = segment_sum(payments, offsets, weights).flatten(1)  # (S, H * D)
         counts = offsets.diff()[:, None].to(payments.dtype)
         mean = segment_sum(payments, offsets) / counts
         square = segment_sum(payments * payments, offsets) / counts
         spread = torch.sqrt((square - mean * mean).clamp_min(0.0) + 1e-4)
-        pooled = self.pooled(torch.cat([*views, mean, spread], dim=1))  # (S, D)
+        pooled = self.pooled(torch.cat([views, mean, spread], dim=1))  # (S, D)
         return self.mix(self.norm(pooled + self.statistics(statistics))), weights

@@ -22,17 +22,21 @@ class Bucket:
     Attributes:
         rows: (B', W) row of each slot; slots beyond a sample's segments repeat its last row.
         real: (B', W) which slots are segments.
+        slots: numbers of the slots that are segments, counted row by row.
+        segments: the row of each of those.
         full: whether every slot is a segment (no mask needed).
         samples: (B',) row numbers of the samples.
     """
 
     def __init__(self, samples: Tensor, user_offsets: Tensor) -> None:
         starts, counts = user_offsets[samples], user_offsets.diff()[samples]
-        slots = torch.arange(int(counts.max()))
+        slots = torch.arange(int(counts.max()), device=user_offsets.device)
         self.samples = samples
         self.real = slots < counts[:, None]
         self.full = bool(self.real.all())
         self.rows = starts[:, None] + torch.minimum(slots, counts[:, None] - 1)
+        self.slots = self.real.flatten().nonzero()[:, 0]
+        self.segments = self.rows.flatten().index_select(0, self.slots)
 
 
 class RelationLayer(nn.Module):
@@ -63,7 +67,9 @@ class RelationLayer(nn.Module):
         mixed = torch.zeros_like(merchants)
         for bucket in buckets:
             shape = (*bucket.rows.shape, 3, self.heads, width // self.heads)
-            q, k, v = qkv[bucket.rows].view(shape).permute(2, 0, 3, 1, 4)  # (B', H, W, D/H)
+            q, k, v = (
+                qkv.index_select(0, bucket.rows.flatten()).view(shape).permute(2, 0, 3, 1, 4)
+            )  # (B', H, W, D/H)
             mask = None if bucket.full else bucket.real[:, None, None, :]
             if weights is None:
                 attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
@@ -74,8 +80,8 @@ class RelationLayer(nn.Module):
                 attention = scores.softmax(dim=-1)
                 weights.append(attention)
                 attended = attention @ v
-            flat = attended.transpose(1, 2).reshape(*bucket.rows.shape, width)
-            mixed = mixed.index_copy(0, bucket.rows[bucket.real], flat[bucket.real])
+            flat = attended.transpose(1, 2).reshape(-1, width)
+            mixed = mixed.index_copy(0, bucket.segments, flat.index_select(0, bucket.slots))
         update = F.dropout(self.out(mixed), self.dropout, self.training)
         hidden = merchants + update
         related: Tensor = hidden + self.feed(hidden)
@@ -108,12 +114,12 @@ class UserPooling(nn.Module):
         """(S, D) -> (B, 4D) user vectors and (S,) merchant weights (sum to 1 over each user)."""
         merchants = self.norm(merchants)
         scores = self.score(torch.tanh(self.hidden(merchants)))  # (S, 1)
-        weights = segment_softmax(scores, user_offsets, ids)[:, 0]
+        weights = segment_softmax(scores, user_offsets, ids)  # (S, 1)
         counts = user_offsets.diff()[:, None].to(merchants.dtype)
-        looked = segment_sum(merchants, user_offsets, weights)
+        looked = segment_sum(merchants, user_offsets, weights)[:, 0]
         total = segment_sum(merchants, user_offsets)
         signals = torch.exp(6.0 * torch.tanh(self.signal(merchants) / 6.0))
         peak = torch.log1p(segment_sum(signals, user_offsets))
         size = counts.clamp_min(1)
         users = torch.cat([looked, total / size, total / size.sqrt() / 4, peak], dim=1)
-        return torch.where(counts > 0, users, self.empty), weights
+        return torch.where(counts > 0, users, self.empty), weights[:, 0]
