@@ -24,10 +24,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lbsf_core.fold.batch import DAY, FoldedBatch, Strings
+from lbsf_core.model.ragged import bag_sum
 from lbsf_core.model.text import TextCache
 from lbsf_core.payments.schema import Field, FieldKind
 
@@ -118,6 +118,9 @@ def _by_sample_and_time(sample: Ints, times: Ints) -> Ints:
 def payment_gaps(batch: FoldedBatch) -> tuple[Floats, Floats]:
     """Days since the user's previous payment and since the previous one at the same merchant.
 
+    Payments of one user at one instant (a whole day, where the source gives days only) share
+    their gap: it reaches back to the instant before. So the order of merchants never matters.
+
     Returns:
         Two (N,) arrays; NaN for a first payment.
     """
@@ -127,11 +130,14 @@ def payment_gaps(batch: FoldedBatch) -> tuple[Floats, Floats]:
     same[batch.offsets[:-1]] = np.nan
     sample = batch.sample_of_payment
     order = _by_sample_and_time(sample, times)
+    step, other = np.diff(times[order]) / DAY, np.diff(sample[order]) != 0
+    begins = np.ones(n, dtype=bool)  # of a new instant or a new user
+    begins[1:] = (step > 0) | other
     gaps = np.full(n, np.nan)
-    gaps[1:] = np.diff(times[order]) / DAY
-    gaps[1:][np.diff(sample[order]) != 0] = np.nan
+    gaps[1:] = step
+    gaps[1:][other] = np.nan
     user = np.empty(n)
-    user[order] = gaps
+    user[order] = gaps[begins][np.cumsum(begins) - 1]
     return user, same
 
 
@@ -164,7 +170,7 @@ class FieldEncoder(nn.Module):
         """(N, D) the field's vector of every payment."""
         table = self.table(batch)
         at = self.entries(batch).to(table)
-        return F.embedding_bag(at.rows, table, mode="sum", per_sample_weights=at.weights)
+        return bag_sum(table, at.rows, at.weights)
 
 
 class TextEncoder(FieldEncoder):
@@ -195,13 +201,9 @@ class TextEncoder(FieldEncoder):
     def _bags(self, buckets: Ints, offsets: Ints) -> Tensor:
         """(U, text width) mean n-gram vector of texts from their buckets."""
         weight = self.ngrams.weight
-        return F.embedding_bag(
-            torch.from_numpy(buckets).to(weight.device),
-            weight,
-            torch.from_numpy(offsets).to(weight.device),
-            mode="mean",
-            include_last_offset=True,
-        )
+        at = torch.from_numpy(offsets).to(weight.device)
+        share = (1.0 / at.diff().to(weight.dtype)).repeat_interleave(at.diff())
+        return bag_sum(weight, torch.from_numpy(buckets).to(weight.device), share, at)
 
     def table(self, batch: FoldedBatch) -> Tensor:
         """(U, D) one row a distinct text."""

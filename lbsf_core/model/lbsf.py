@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lbsf_core.config import ModelConfig
@@ -32,7 +31,7 @@ from lbsf_core.model.fields import (
     fit_field,
 )
 from lbsf_core.model.merchant import STATISTICS, MerchantAggregation, segment_statistics
-from lbsf_core.model.ragged import layer_norm, length_buckets, segment_ids
+from lbsf_core.model.ragged import bag_sum, layer_norm, length_buckets, segment_ids
 from lbsf_core.model.relation import Bucket, RelationLayer, UserPooling
 from lbsf_core.payments.schema import CORE_FIELDS, Field, FieldKind
 
@@ -180,12 +179,7 @@ class LBSF(nn.Module):
             rows.append(entries.rows + start)
             weights.append(entries.weights)
             start += len(table)
-        return F.embedding_bag(
-            torch.cat(rows, dim=1),
-            torch.cat(tables),
-            mode="sum",
-            per_sample_weights=torch.cat(weights, dim=1),
-        )
+        return bag_sum(torch.cat(tables), torch.cat(rows, dim=1), torch.cat(weights, dim=1))
 
     def forward(self, batch: FoldedBatch) -> Tensor:
         """(B,) logits of default; positive = risky."""
@@ -202,7 +196,7 @@ class LBSF(nn.Module):
         return logits, Attention(
             payments=found["payments"].mean(dim=1),
             merchants=found["merchants"],
-            relations=_per_sample(found["relations"], layout, len(batch)),
+            relations=_per_sample(found["relations"], layout, self.config.heads),
         )
 
     def fuse(self, fields: Tensor) -> Tensor:
@@ -222,13 +216,16 @@ class LBSF(nn.Module):
         """(S, D) merchant vectors before relations, and (N, H) attention over payments."""
         # On a CPU a few rows at a time: what a row becomes on the way then stays in the cache.
         parts = torch.split(fused, len(fused) or 1 if fused.is_cuda else _BLOCK_ROWS)
-        payments = torch.cat(
-            [p + self.payment_block(self.payment_norm(p)) for p in parts]
-        )  # (N, D)
+        payments = torch.cat([self._payment(part) for part in parts])  # (N, D)
         vectors: tuple[Tensor, Tensor] = self.merchants(
             payments, statistics, layout.offsets, layout.segment
         )
         return vectors
+
+    def _payment(self, fused: Tensor) -> Tensor:
+        """(n, D) -> (n, D) the payment block: what single fields say together."""
+        payments: Tensor = fused + self.payment_block(self.payment_norm(fused))
+        return payments
 
     def _decode(
         self,
@@ -280,10 +277,9 @@ def _mean_vector(encoder: FieldEncoder, batch: FoldedBatch) -> Tensor:
     return (use.to(table.dtype) @ table) / max(len(entries.rows), 1)
 
 
-def _per_sample(layers: list[list[Tensor]], layout: Layout, size: int) -> list[Tensor]:
+def _per_sample(layers: list[list[Tensor]], layout: Layout, heads: int) -> list[Tensor]:
     """Relation weights by sample: mean over layers, slots that are no segment cut off."""
     counts = layout.user_offsets.diff().tolist()
-    heads = layers[0][0].shape[1] if layers and layers[0] else 1
     found = [torch.zeros(heads, count, count, device=layout.offsets.device) for count in counts]
     for at, bucket in enumerate(layout.buckets):
         if not layers:

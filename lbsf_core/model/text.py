@@ -107,7 +107,7 @@ class TextCache:
     def _rows(self, texts: Sequence[str]) -> Ints:
         """(U,) row of each text; new ones are hashed and remembered. Call with the lock held."""
         known = self._row
-        new = [text for text in texts if text not in known]
+        new = list(dict.fromkeys(text for text in texts if text not in known))
         if new and len(known) + len(new) > self.limit:
             self._forget()
             known, new = self._row, list(dict.fromkeys(texts))
