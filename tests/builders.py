@@ -134,7 +134,7 @@ def small_model(
     model = LBSF.fit(config, extra, batch)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(0.2 * torch.randn(parameter.shape))
+            parameter.add_(0.5 * torch.randn(parameter.shape))
     model.eval()
     model.fit_typical(batch)
     return model

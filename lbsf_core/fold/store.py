@@ -264,6 +264,7 @@ def _strings(column: pa.ChunkedArray) -> Strings:
     words = array.dictionary.to_pylist()
     codes = array.indices
     if codes.null_count:
-        words = [*words, ""]
-        codes = codes.fill_null(len(words) - 1)
+        if "" not in words:
+            words = [*words, ""]
+        codes = codes.fill_null(words.index(""))
     return Strings(codes.to_numpy(zero_copy_only=False).astype(np.int64), tuple(words))

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 
 import lbsf_core
 from lbsf_core.config import ModelConfig
-from lbsf_core.errors import BundleError
+from lbsf_core.errors import BundleError, LbsfError
 from lbsf_core.files import atomic_write, check_hashes, dump_json, read_json, recover, sha256
 from lbsf_core.model.lbsf import LBSF
 from lbsf_core.payments.schema import Field
@@ -29,6 +29,17 @@ from lbsf_core.payments.schema import Field
 BUNDLE_VERSION = 1
 WEIGHTS, MANIFEST = "weights.safetensors", "manifest.json"
 _AGAIN = "Train it again with `lbsf train`, or copy the bundle again from where it came from."
+
+#: What reading a manifest or weights that do not fit together may raise.
+_BROKEN = (
+    AttributeError,
+    KeyError,
+    LbsfError,
+    RuntimeError,
+    SafetensorError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True)
@@ -97,18 +108,20 @@ class Bundle:
             raise BundleError(
                 f"{path}: bundle version {version}, this lbsf reads {BUNDLE_VERSION}. {_AGAIN}"
             )
-        if set(data.get("files", {})) != {WEIGHTS}:
+        files = data.get("files")
+        if not isinstance(files, dict) or set(files) != {WEIGHTS}:
             raise BundleError(f"{path}: the manifest must name {WEIGHTS} alone; refused. {_AGAIN}")
-        check_hashes(path, data["files"], BundleError, _AGAIN)
+        check_hashes(path, files, BundleError, _AGAIN)
         try:
             fields = [Field(**entry) for entry in data["fields"]]
             model = LBSF(ModelConfig.from_dict(data["config"]), fields, data["fitted"])
             model.load_state_dict(safetensors.torch.load_file(path / WEIGHTS))
-        except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
+            slope, intercept = (float(data["calibration"][k]) for k in ("slope", "intercept"))
+            training, metrics, card = (dict(data[k]) for k in ("training", "metrics", "card"))
+        except _BROKEN as error:
             raise BundleError(f"{path}: does not hold together ({error}). {_AGAIN}") from error
-        return cls(
-            model.eval(), data["calibration"], data["training"], data["metrics"], data["card"]
-        )
+        calibration = {"slope": slope, "intercept": intercept}
+        return cls(model.eval(), calibration, training, metrics, card)
 
 
 def code_hash() -> str:
