@@ -4,12 +4,15 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard.components import shell
+from dashboard import warm
 
 # A file of ours: Streamlit fetches icons given by name from a font server.
 ICON = str(Path(__file__).with_name("assets") / "icon.png")
 
 st.set_page_config(page_title="LBSF", page_icon=ICON, layout="wide")
+warm.imports()
+
+from dashboard.components import shell  # noqa: E402 - only now are its imports safe
 
 page = st.navigation(
     [

@@ -68,9 +68,12 @@ class SecurityHeaders:
 
 def _warm_up() -> None:
     """Open the workspace and run the model once. A failure is left for the page to explain."""
-    from dashboard import state
+    from dashboard import warm
 
     try:
+        warm.imports()
+        from dashboard import state
+
         state.warm_up()
     except Exception:
         log.info("The warm-up stopped; the page shows why.", exc_info=True)
@@ -84,8 +87,20 @@ async def _lifespan(_: st.App) -> AsyncIterator[None]:
     warming.cancel()
 
 
+def _on_script_error(error: Exception) -> bool:
+    """A fault of ours: the log gets all of it, the page gets what to do and no customer's data."""
+    log.error("A page failed.", exc_info=error)
+    st.error(
+        "**This page failed, and that is a fault of the dashboard.** Reload it; if it fails again, "
+        "report it with the lines that the server printed where it was started.",
+        icon=":material/bug_report:",
+    )
+    return True
+
+
 app = st.App(
     Path(__file__).with_name("app.py"),
     lifespan=_lifespan,
+    on_script_error=_on_script_error,
     middleware=[Middleware(SecurityHeaders)],
 )

@@ -16,9 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from lbsf_core.workspace import LbsfError, find_workspaces
+from lbsf_core.errors import LbsfError
 
 FIRST_PORT = 8501
+MANIFEST = "manifest.json"
 #: Longest wait for the first healthy answer, in seconds.
 PATIENCE = 60.0
 
@@ -48,7 +49,7 @@ def serve(
         WorkspaceError: `path` holds no workspace.
         LbsfError: the port is taken, or the server did not become healthy.
     """
-    find_workspaces(path)
+    _check(path)
     chosen = _port(host, port)
     address = f"http://{_name(host)}:{chosen}"
     child = subprocess.Popen(
@@ -67,6 +68,19 @@ def serve(
         _stop(child)
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
+
+
+def _check(path: Path) -> None:
+    """Refuse a path without any manifest in the library's words; the server checks the rest.
+
+    The library is imported only to say so: it loads the model's framework, which takes seconds that
+    the server, a process of its own, spends again.
+    """
+    if (path / MANIFEST).is_file() or any(path.glob(f"*/{MANIFEST}")):
+        return
+    from lbsf_core.workspace import find_workspaces
+
+    find_workspaces(path)
 
 
 def _command(host: str, port: int) -> list[str]:

@@ -83,9 +83,7 @@ def explanation(source: Source, case: Case) -> Explanation:
 
 
 def warm_up() -> None:
-    """Pay every first-use cost once, before somebody waits for it: imports, queries, the model."""
-    import plotly.graph_objects  # noqa: F401 - imported for its cost
-
+    """Pay every first-use cost once, before somebody waits for it: queries and the model."""
     for source in sources().values():
         ask(source, "summary")
         where = SampleFilter()

@@ -41,7 +41,9 @@ def main() -> None:
 
 def _metrics(performance: Performance) -> None:
     with st.grid(max(len(performance.metrics), 1), min_column_width=150, gap="small"):
-        for row in performance.metrics.itertuples():
+        known = {name.lower(): at for at, name in enumerate(MEANING)}
+        ranks = performance.metrics["name"].str.lower().map(known).fillna(len(known))
+        for row in performance.metrics.iloc[ranks.argsort(kind="stable")].itertuples():
             meaning = next((m for k, m in MEANING.items() if k.lower() == row.name.lower()), None)
             st.metric(
                 text.escape(row.name, "markdown"),

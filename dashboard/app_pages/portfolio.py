@@ -148,10 +148,10 @@ def _threshold(source: state.Source, where: SampleFilter) -> None:
         alt="Samples per score bin, by label",
     )
     right.plotly_chart(
-        charts.threshold_curve(table, value),
+        charts.threshold_curve(table, at),
         key="threshold_curve",
         config=CONFIG,
-        alt="Approval share and observed default rate for every threshold",
+        alt="Observed default rate among the approved for every share approved",
     )
 
 

@@ -58,7 +58,7 @@ def ks(frame: pd.DataFrame) -> go.Figure:
     figure.add_annotation(
         x=row["threshold"], y=(row["good"] + row["bad"]) / 2, showarrow=False,
         xanchor="left" if row["threshold"] < (left + right) / 2 else "right",
-        text=f" KS {row['bad'] - row['good']:.2f} at PD {row['threshold']:.1%} ",
+        text=f" widest gap at PD {row['threshold']:.1%} ",
     )  # fmt: skip
     figure.update_xaxes(
         title="Probability of default (PD)", tickformat=".2~%", nticks=6, range=[left, right]
@@ -159,7 +159,8 @@ def by_history(frame: pd.DataFrame) -> go.Figure:
         row=1,
         col=1,
     )
-    figure.update_yaxes(tickformat=".0%", rangemode="tozero", row=1, col=2)
+    top = max(float(frame[["mean_pd", "default_rate"]].max(axis=None)), 0.01)
+    figure.update_yaxes(tickformat=".0%", range=[-0.05 * top, 1.12 * top], row=1, col=2)
     figure.update_annotations(font={"size": 13})
     style.finish(figure, height=320, top=30)
     figure.update_layout(

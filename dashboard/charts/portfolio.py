@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.charts.style import BAND, FAINT, GREY, LABEL_COLOURS, VERMILLION, finish, nothing
+from dashboard.charts.style import BAND, GREY, LABEL_COLOURS, VERMILLION, finish, nothing
 
 LABEL_NAMES = {"good": "Good", "bad": "Bad", "unknown": "No label yet"}
 
@@ -47,18 +47,20 @@ def score_distribution(bins: pd.DataFrame, threshold: float | None = None) -> go
     return finish(figure, height=300, legend=True)
 
 
-def threshold_curve(table: pd.DataFrame, threshold: float) -> go.Figure:
-    """Observed default rate among the approved (with its interval) against the approval share.
+def threshold_curve(table: pd.DataFrame, chosen: dict[str, float]) -> go.Figure:
+    """Observed default rate among the approved, with its interval, against the approval share.
+
+    Over the share and not over the PD: where PDs crowd near zero, the curve still has room.
 
     Args:
         table: `Workspace.thresholds`.
-        threshold: the chosen PD; marked by a line.
+        chosen: `Workspace.threshold` of the chosen PD; marked on the curve.
     """
-    known = table.dropna(subset=["approved"])
+    known = table.dropna(subset=["approved", "default_rate"]).drop_duplicates("approved")
     if known.empty:
-        return nothing("No sample to count.")
+        return nothing("No approved sample has a label.")
     figure = go.Figure()
-    x = known["threshold"]
+    x = known["approved"]
     figure.add_scatter(
         x=[*x, *x[::-1]],
         y=[*known["hi"], *known["lo"][::-1]],
@@ -66,41 +68,27 @@ def threshold_curve(table: pd.DataFrame, threshold: float) -> go.Figure:
         fillcolor=BAND,
         line={"width": 0},
         hoverinfo="skip",
-        showlegend=False,
-    )
-    figure.add_scatter(
-        x=x,
-        y=known["approved"],
-        name="Approved",
-        mode="lines",
-        line={"color": LABEL_COLOURS["good"], "width": 2.5},
-        hovertemplate="%{y:.1%} approved below PD %{x:.1%}<extra></extra>",
+        name="95% interval",
     )
     figure.add_scatter(
         x=x,
         y=known["default_rate"],
-        name="Default rate among approved (95% interval)",
+        name="Default rate among approved",
         mode="lines",
         line={"color": VERMILLION, "width": 2.5},
-        customdata=known[["lo", "hi"]].to_numpy(),
-        hovertemplate="%{y:.1%} of the approved defaulted "
-        "(%{customdata[0]:.1%} – %{customdata[1]:.1%})<extra></extra>",
+        customdata=known[["lo", "hi", "threshold"]].to_numpy(),
+        hovertemplate="%{x:.1%} approved below PD %{customdata[2]:.1%}<br>"
+        "%{y:.1%} of them defaulted (%{customdata[0]:.1%} – %{customdata[1]:.1%})<extra></extra>",
     )
     figure.add_scatter(
-        x=x,
-        y=known["capture"],
-        name="Defaults declined",
-        mode="lines",
-        line={"color": FAINT, "width": 2, "dash": "dot"},
-        hovertemplate="%{y:.1%} of all defaults declined<extra></extra>",
+        x=[chosen["approved"]],
+        y=[chosen["default_rate"]],
+        name="This threshold",
+        mode="markers",
+        marker={"size": 13, "color": GREY, "symbol": "diamond"},
+        hovertemplate="%{x:.1%} approved, %{y:.1%} of them defaulted<extra></extra>",
     )
-    figure.add_vline(threshold, line={"color": GREY, "width": 2, "dash": "dash"})
-    top = float(known.loc[known["approved"] < 1, "threshold"].max() if len(known) > 1 else 1.0)
-    top = 1.0 if pd.isna(top) else top
-    figure.update_xaxes(
-        title="Threshold: approve below this PD",
-        tickformat=".0%",
-        range=[0, min(1.0, max(top, threshold) * 1.04)],
-    )
-    figure.update_yaxes(title="Share", tickformat=".0%", range=[0, 1.02])
+    figure.update_xaxes(title="Share approved", tickformat=".0%", range=[0, 1.02])
+    top = max(float(known["default_rate"].max()) * 1.6, 0.01)
+    figure.update_yaxes(title="Default rate", tickformat=".1~%", range=[0, min(top, 1.02)])
     return finish(figure, height=300, legend=True)

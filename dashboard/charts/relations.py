@@ -44,7 +44,7 @@ def heat_map(weights: Floats, names: list[str], selected: str | None = None) -> 
         selected: merchant whose row and column are framed.
     """
     count = len(names)
-    ticks = [style.name(n, 18) for n in names]
+    ticks = [style.name(n, 20) for n in names]
     grid = np.indices((count, count)).reshape(2, -1)
     figure = go.Figure()
     figure.add_heatmap(
@@ -162,7 +162,7 @@ def graph(
     for at, label in enumerate(names):
         side = "left" if x[at] > 0.15 else "right" if x[at] < -0.15 else "center"
         figure.add_annotation(
-            x=x[at] * 1.13, y=y[at] * 1.13, text=style.name(label, 18), showarrow=False,
+            x=x[at] * 1.13, y=y[at] * 1.13, text=style.name(label, 20), showarrow=False,
             xanchor=side, font={"size": 12},
             yanchor="middle" if side != "center" else ("bottom" if y[at] > 0 else "top"),
         )  # fmt: skip

@@ -28,7 +28,7 @@ FAINT = "rgba(138,148,160,0.55)"
 BAND = "rgba(138,148,160,0.16)"
 
 #: Longest name on an axis, in characters; hover shows all of it.
-NAME_WIDTH = 24
+NAME_WIDTH = 28
 CONFIG = {"displaylogo": False, "displayModeBar": False, "responsive": True}
 
 

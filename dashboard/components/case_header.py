@@ -65,9 +65,10 @@ def _money(value: float) -> str:
 
 
 def _window(case: Case) -> str:
-    start = formats.instant(case.window_start) if case.window_start else "the first payment"
+    end = f"{formats.instant(case.cutoff)} (UTC, the cutoff itself not included)"
+    start = case.window_start
     parts = [
-        f"Window {start} to {formats.instant(case.cutoff)} (UTC, the cutoff itself not included)",
+        f"Window {formats.instant(start)} to {end}" if start else f"Whole history up to {end}",
         f"first payment {formats.day(case.first_payment)}" if case.first_payment else "",
         f"last {formats.day(case.last_payment)}" if case.last_payment else "",
     ]

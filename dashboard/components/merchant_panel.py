@@ -68,7 +68,14 @@ def payments_table(
         )
         for name in fields
     }  # fmt: skip
-    order = ["timestamp", "merchant", "description", "amount", *extras, "attribution", *effects]
+    names = [
+        name
+        for name in ("merchant", "description")
+        # A column that says one thing in all rows, or repeats its neighbour, only takes room.
+        if not (name == "merchant" and rows["merchant"].nunique() == 1)
+        and not (name == "description" and (rows["description"] == rows["merchant"]).all())
+    ]
+    order = ["timestamp", *(names or ["merchant"]), "amount", *extras, "attribution", *effects]
     st.dataframe(
         visible_frame(rows.head(MOST_ROWS)),
         hide_index=True,
@@ -80,7 +87,7 @@ def payments_table(
             "timestamp": kind.DatetimeColumn("Time (UTC)", format=formats.TABLE_TIME, width=121),
             "merchant": kind.TextColumn("Merchant", width=125),
             "description": kind.TextColumn("Description", width=132),
-            **{name: kind.Column(escape(name).capitalize(), width=80) for name in extras},
+            **{name: _extra(rows[name], name) for name in extras},
             "amount": kind.NumberColumn(
                 f"Amount ({currency})", format=formats.TABLE_MONEY, width=88
             ),
@@ -93,6 +100,14 @@ def payments_table(
     )  # fmt: skip
     if len(rows) > MOST_ROWS:
         st.caption(f"The first {MOST_ROWS:,} of {len(rows):,} payments; the CSV holds all.")
+
+
+def _extra(values: pd.Series, name: str) -> object:
+    """An extra field's column: numbers as numbers, anything else as it is."""
+    label = escape(name).replace("_", " ").capitalize()
+    if pd.api.types.is_numeric_dtype(values):
+        return st.column_config.NumberColumn(label, format=formats.TABLE_MONEY, width=88)
+    return st.column_config.Column(label, width=100)
 
 
 def csv(payments: pd.DataFrame) -> bytes:

@@ -32,14 +32,16 @@ def escape(text: object, place: Place = "plain", *, width: int | None = None) ->
         text: anything; its `str` is shown.
         place: "plain" (data frames, select options, code), "markdown" (all of Streamlit's labels
             and texts) or "chart" (plotly names, ticks, annotations, hover text).
-        width: longest result in characters before escaping; the rest becomes an ellipsis.
+        width: longest result in characters before escaping. What is too long loses its middle:
+            names that begin alike often differ at the end.
 
     Returns:
         The text with invisible and direction-changing characters made visible (`‹U+200B›`).
     """
     shown = "".join(_visible(character) for character in str(text))
     if width is not None and len(shown) > width:
-        shown = shown[: max(width - 1, 1)].rstrip() + "…"
+        tail = width // 3
+        shown = f"{shown[: width - tail - 1].rstrip()}…{shown[len(shown) - tail :].lstrip()}"
     if place == "chart":
         return html.escape(shown, quote=False)
     if place == "markdown":

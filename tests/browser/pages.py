@@ -12,6 +12,10 @@ def idle(page: Page, seconds: float = 30) -> None:
     """Wait until the script has run and its last chart is drawn."""
     app = page.get_by_test_id("stApp")
     expect(app).to_have_attribute("data-test-script-state", "notRunning", timeout=seconds * 1000)
+    page.wait_for_timeout(
+        250
+    )  # between its first and its last element a page looks idle for a moment
+    expect(app).to_have_attribute("data-test-script-state", "notRunning", timeout=seconds * 1000)
     page.wait_for_function(
         "() => !document.querySelector('[data-stale=true]') && "
         "[...document.querySelectorAll('[data-testid=stPlotlyChart]')]"

@@ -31,10 +31,6 @@ def test_without_a_port_a_free_one_is_found(taken_port, monkeypatch):
 
 
 def test_a_folder_without_workspace_is_refused_before_the_server_starts(tmp_path, monkeypatch):
-    def none(path):
-        raise WorkspaceError(f"{path}: no workspace here")
-
-    monkeypatch.setattr(serving, "find_workspaces", none)
     monkeypatch.setattr(serving.subprocess, "Popen", lambda *_, **__: pytest.fail("started"))
     with pytest.raises(WorkspaceError, match="no workspace"):
         serving.serve(tmp_path)

@@ -44,7 +44,8 @@ def test_fault_5_invisible_and_turning_characters_are_named():
 
 
 def test_a_long_name_is_cut_before_it_is_escaped():
-    assert escape("<" * 50, "chart", width=4) == "&lt;&lt;&lt;…"
+    assert escape("<" * 50, "chart", width=4) == "&lt;&lt;…&lt;"
+    assert escape("withdrawal in cash payment", width=16) == "withdrawal…yment"
     assert escape("short", width=5) == "short"
 
 

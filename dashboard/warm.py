@@ -1,0 +1,32 @@
+"""Slow imports, done once and by one thread at a time.
+
+The server warms up in a thread while the first visitor's page is already running. Two threads that
+enter the same circular imports from different ends can see half-made modules, so both come through
+this lock; later calls find everything loaded and cost nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+
+_lock = threading.Lock()
+
+
+def imports() -> None:
+    """Load the library, plotly and the chart modules."""
+    with _lock:
+        import plotly.graph_objects as go
+        from plotly.subplots import make_subplots
+
+        import dashboard.charts.cohorts
+        import dashboard.charts.model
+        import dashboard.charts.portfolio
+        import dashboard.charts.timeline
+        import dashboard.state  # noqa: F401
+
+        # The first figure loads the templates and the classes of its traces.
+        figure = make_subplots(rows=1, cols=2)
+        figure.add_trace(go.Scatter(x=[0], y=[0]), row=1, col=1)
+        figure.add_trace(go.Bar(x=[0], y=[0]), row=1, col=2)
+        go.Figure(go.Heatmap(z=[[0]])).add_annotation(text="").to_json()
+        figure.to_json()
