@@ -404,6 +404,20 @@ def _instant(text: str) -> datetime:
     return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
 
 
+@app.command("explain-all")
+def explain_all(store: StorePath, bundle: BundlePath, out: Out) -> None:
+    """Explain every sample at merchant level, to be handed to `lbsf workspace --attributions`."""
+    from lbsf_core.explain.batch import write_attributions
+    from lbsf_core.fold.store import FoldedStore
+    from lbsf_core.model.bundle import Bundle
+
+    with _bar() as bar:
+        write_attributions(
+            FoldedStore.open(store), Bundle.load(bundle), out, lambda d, n: bar("explaining", d, n)
+        )
+    console.print(f"{_plain(str(out))} is ready.")
+
+
 # ---- screen -----------------------------------------------------------------------------------
 
 
@@ -416,12 +430,21 @@ def workspace(
     evaluation: Annotated[
         Path | None, typer.Option(help="Made by `lbsf evaluate --cv --out`; for the Model page.")
     ] = None,
+    attributions: Annotated[
+        Path | None, typer.Option(help="Made by `lbsf explain-all`; else explained now.")
+    ] = None,
 ) -> None:
     """Score and explain every sample: the folder that the dashboard loads."""
     from lbsf_core.workspace import build_workspace
 
     with _bar() as bar:
-        build_workspace(store, bundle, out, name=name, evaluation=evaluation, progress=bar)
+        build_workspace(
+            *(store, bundle, out),
+            name=name,
+            evaluation=evaluation,
+            attributions=attributions,
+            progress=bar,
+        )
     console.print(f"{_plain(str(out))} is ready: `lbsf dashboard {_plain(str(out))}`")
 
 

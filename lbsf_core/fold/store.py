@@ -8,6 +8,7 @@ STORE/manifest.json      versions, window, caps, fields, SHA-256 of both files a
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -114,6 +115,14 @@ class FoldedStore:
     def digest(self) -> str:
         """SHA-256 of the manifest: names the store's content."""
         return sha256(self.path / MANIFEST)
+
+    @property
+    def content(self) -> str:
+        """SHA-256 over what is folded, whatever wrote it: samples, cutoffs, counts and sums."""
+        columns = ["user_id", "cutoff", "payments", "segments", "money_in", "money_out"]
+        frame = self.samples[columns].round(2)
+        rows = pd.util.hash_pandas_object(frame, index=False).to_numpy()
+        return hashlib.sha256(rows.tobytes()).hexdigest()
 
     @cached_property
     def samples(self) -> pd.DataFrame:

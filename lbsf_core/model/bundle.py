@@ -73,6 +73,11 @@ class Bundle:
             "card": {heading: list(lines) for heading, lines in self.card.items()},
         }
 
+    def weights_digest(self) -> str:
+        """SHA-256 of the weights: names the model itself, whatever is written about it."""
+        state = {name: t.contiguous().cpu() for name, t in self.model.state_dict().items()}
+        return hashlib.sha256(safetensors.torch.save(state)).hexdigest()
+
     def save(self, path: str | Path) -> Path:
         """Write the bundle (atomically; an existing one is replaced)."""
         path = Path(path)

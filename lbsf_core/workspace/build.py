@@ -14,7 +14,6 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import numpy as np
@@ -24,8 +23,7 @@ import pyarrow.parquet as pq
 
 from lbsf_core.errors import WorkspaceError
 from lbsf_core.evaluate.report import Evaluation, held_out, performance
-from lbsf_core.explain.batch import explain_all
-from lbsf_core.explain.result import TOLERANCE
+from lbsf_core.explain.batch import explain_all, read_attributions
 from lbsf_core.files import atomic_write, dump_json, sha256
 from lbsf_core.fold.store import PAYMENTS, FoldedStore
 from lbsf_core.fold.store import SAMPLES as STORE_SAMPLES
@@ -51,6 +49,7 @@ def build_workspace(
     *,
     name: str | None = None,
     evaluation: str | Path | None = None,
+    attributions: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Score and explain every sample of a store and write the workspace (atomically).
@@ -61,6 +60,7 @@ def build_workspace(
         out: folder of the new workspace; an existing one is replaced.
         name: shown in the dashboard; the folder's name by default.
         evaluation: folder made by `lbsf evaluate --cv`, shown instead of the test part.
+        attributions: folder made by `lbsf explain-all`; else every sample is explained now.
         progress: called with (what is being done, done, in all).
 
     Raises:
@@ -82,8 +82,15 @@ def build_workspace(
     with atomic_write(out) as folder:
         folder.mkdir()
         scores = score_store(folded, model, told("scoring")).to_pandas()
-        segments, completeness = _explain(folded, model, folder / MERCHANTS, told("explaining"))
-        samples = _samples(folded, model, scores, segments, completeness)
+        if attributions:
+            segments, completeness = read_attributions(folded, model, attributions)
+        else:
+            parts_ = list(explain_all(folded, model, told("explaining")))
+            segments, completeness = (
+                pa.concat_tables(tables) for tables in zip(*parts_, strict=True)
+            )
+        segments = _write_segments(segments, folder / MERCHANTS)
+        samples = _samples(folded, model, scores, segments, completeness.to_pandas())
         pq.write_table(
             pa.Table.from_pandas(samples, preserve_index=False),
             folder / SAMPLES,
@@ -108,20 +115,14 @@ def build_workspace(
     return out
 
 
-def _explain(
-    store: FoldedStore, bundle: Bundle, path: Path, progress: Callable[[int, int], None] | None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Write merchants.parquet; return each sample's top merchant and its completeness error."""
-    tables, errors = [], []
-    for segments, samples in explain_all(store, bundle, progress):
-        tables.append(segments)
-        errors.append(samples)
-    table = pa.concat_tables(tables).sort_by([("sample", "ascending"), ("segment", "ascending")])
+def _write_segments(segments: pa.Table, path: Path) -> pd.DataFrame:
+    """Write merchants.parquet; return each sample's top merchant."""
+    table = segments.replace_schema_metadata(None)
+    table = table.sort_by([("sample", "ascending"), ("segment", "ascending")])
     pq.write_table(table, path, compression="zstd", row_group_size=65_536)
-    frame = table.select(["sample", "merchant", "attribution"]).to_pandas()
+    frame: pd.DataFrame = table.select(["sample", "merchant", "attribution"]).to_pandas()
     top = frame.sort_values("attribution", ascending=False, kind="stable").drop_duplicates("sample")
-    top = top.rename(columns={"merchant": "top_merchant", "attribution": "top_attribution"})
-    return top, pa.concat_tables(errors).to_pandas()
+    return top.rename(columns={"merchant": "top_merchant", "attribution": "top_attribution"})
 
 
 def _samples(
@@ -210,11 +211,3 @@ def _copy(source: Path, target: Path) -> None:
             os.link(path, target / path.name)
         except OSError:
             shutil.copyfile(path, target / path.name)
-
-
-def max_delta(completeness: pd.Series[Any]) -> tuple[float, float]:
-    """Largest completeness error, and the share of samples within the tolerance."""
-    if completeness.empty:
-        return 0.0, 1.0
-    size = completeness.abs()
-    return float(size.max()), float((size <= TOLERANCE).mean())
