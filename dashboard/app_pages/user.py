@@ -53,13 +53,7 @@ def _choose_case(source: state.Source) -> Case | None:
             "User id", key="user", bind="query-params", type="search", width=220,
             placeholder="whole id, or a part to search", on_change=_new_user,
         )  # fmt: skip
-        if not user:
-            st.caption("No user chosen yet.")
-            return _first_in_queue(source)
-        try:
-            cases = state.ask(source, "cases", user)
-        except UnknownUserError:
-            cases = []
+        cases = _cases(source, user)
         if cases:
             labels = _labels(cases)
             state.drop_stale("cutoff", list(labels))
@@ -71,8 +65,19 @@ def _choose_case(source: state.Source) -> Case | None:
             case = labels.get(chosen or "", cases[0])
             _steps(source, case)
             return case
-    states.unknown_user(user, state.ask(source, "find_users", user, limit=8))
+    if user:
+        states.unknown_user(user, state.ask(source, "find_users", user, limit=8))
+    else:
+        first = state.ask(source, "queue", SampleFilter(), limit=8)
+        states.no_user(list(zip(first["user_id"], first["cutoff"], strict=True)))
     return None
+
+
+def _cases(source: state.Source, user: str | None) -> list[Case]:
+    try:
+        return state.ask(source, "cases", user) if user else []
+    except UnknownUserError:
+        return []
 
 
 def _new_user() -> None:
@@ -85,18 +90,6 @@ def _labels(cases: list[Case]) -> dict[str, Case]:
     if len(labels) < len(cases):  # cutoffs within one minute of each other
         labels = {case.cutoff.isoformat(): case for case in cases}
     return labels
-
-
-def _first_in_queue(source: state.Source) -> None:
-    first = state.ask(source, "queue", SampleFilter(), limit=5)
-    if first.empty:
-        return
-    st.markdown("The riskiest in the queue:")
-    for user, cutoff in zip(first["user_id"], first["cutoff"], strict=True):
-        st.button(
-            escape(user, "markdown", width=30), key=f"first_{user}_{cutoff}",
-            on_click=state.show_case, args=(str(user), cutoff.to_pydatetime()),
-        )  # fmt: skip
 
 
 def _steps(source: state.Source, case: Case) -> None:

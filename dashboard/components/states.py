@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import streamlit as st
 
+from dashboard import state
 from dashboard.components.text import escape
 from lbsf_core.workspace import LbsfError
 
@@ -29,20 +31,26 @@ def unknown_user(user: str, suggestions: Sequence[str]) -> None:
         )
         if suggestions:
             st.caption("Ids that contain what you typed:")
-            with st.container(horizontal=True):
-                for i, name in enumerate(suggestions):
-                    st.button(
-                        escape(name, "markdown", width=40),
-                        key=f"suggest_{i}",
-                        on_click=_choose,
-                        args=(name,),
-                    )
+            _buttons([(name, None) for name in suggestions])
 
 
-def _choose(user: str) -> None:
-    st.session_state["user"] = user
-    st.session_state["cutoff"] = None
-    st.session_state["merchant"] = None
+def no_user(riskiest: Sequence[tuple[str, datetime]]) -> None:
+    """Nobody is chosen yet: offer the top of the queue."""
+    with st.container(border=True, key="state_no_user"):
+        st.markdown(":material/person_search: **No user is chosen yet**")
+        st.caption("Type an id above, open one from the portfolio, or start with the riskiest:")
+        _buttons(riskiest)
+
+
+def _buttons(cases: Sequence[tuple[str, datetime | None]]) -> None:
+    with st.container(horizontal=True):
+        for i, (user, cutoff) in enumerate(cases):
+            st.button(
+                escape(user, "markdown", width=40),
+                key=f"suggest_{i}",
+                on_click=state.show_case,
+                args=(user, cutoff),
+            )
 
 
 def problem(error: LbsfError) -> None:
