@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.browser.servers import fake_server, real_server
+from tests.dashboard.fake_workspace import EVIL
 
 FLAGS = [
     "--headless",
@@ -60,3 +61,32 @@ def fake() -> Iterator[str]:
     """Address of the dashboard over the fake workspace, hostile names included."""
     with fake_server() as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def hostile_demo(
+    tiny_store: Path, tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, str]]:
+    """Address of a dashboard over a real workspace, and its user who pays at hostile merchants."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    from lbsf_core.fold.fold import fold
+    from lbsf_core.workspace import build_workspace
+
+    folder, raw = tmp_path_factory.mktemp("hostile"), tiny_store.parent / "raw"
+    payments = pq.read_table(raw / "payments.parquet")
+    labels = pq.read_table(raw / "labels.parquet")
+    user = str(labels["user_id"][0])
+    theirs = pc.equal(payments["user_id"], user).to_pylist()
+    evil = pa.array([EVIL[i % len(EVIL)] for i in range(len(payments))])
+    for name in ("merchant", "merchant_raw", "description"):
+        at = payments.schema.get_field_index(name)
+        column = pc.if_else(pa.array(theirs), evil, payments[name].combine_chunks().cast("string"))
+        payments = payments.set_column(at, payments.schema.field(at), column)
+    pq.write_table(payments, folder / "payments.parquet")
+    fold(folder / "payments.parquet", raw / "labels.parquet", folder / "store")
+    build_workspace(folder / "store", tiny_bundle, folder / "workspace", name=EVIL[0])
+    with real_server(folder / "workspace") as address:
+        yield address, user
