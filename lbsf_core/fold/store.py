@@ -119,8 +119,9 @@ class FoldedStore:
     @property
     def content(self) -> str:
         """SHA-256 over what is folded, whatever wrote it: samples, cutoffs, counts and sums."""
-        columns = ["user_id", "cutoff", "payments", "segments", "money_in", "money_out"]
-        frame = self.samples[columns].round(2)
+        money = ["money_in", "money_out"]
+        frame = self.samples[["user_id", "cutoff", "payments", "segments", *money]]
+        frame = frame.assign(**{name: frame[name].round(2) for name in money})
         rows = pd.util.hash_pandas_object(frame, index=False).to_numpy()
         return hashlib.sha256(rows.tobytes()).hexdigest()
 
