@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+#: Folders whose tests use small models, for which more threads only get in each other's way.
+SMALL_MODELS = {"model", "train", "score", "evaluate", "explain"}
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -16,6 +20,19 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"{folder} is not there: the real payments are no part of the repository")
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
+    """One thread for small models (with two, on two busy cores, a step takes 50 times as long)."""
+    torch = sys.modules.get("torch")
+    if torch is None or request.path.parent.name not in SMALL_MODELS:
+        yield
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lbsf_core.config import ModelConfig, TrainConfig
 from lbsf_core.errors import LbsfError
-from lbsf_core.files import atomic_write, dump_json, read_json
+from lbsf_core.files import atomic_write, dump_json, read_json, recover
 from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.model.lbsf import LBSF
 from lbsf_core.payments.schema import Field
@@ -114,21 +114,19 @@ def fit(
         device: CUDA by itself when there is one.
 
     Raises:
-        LbsfError: the training part has one class only, or a label is missing.
+        LbsfError: the training part has one class only, there is nothing to validate on, a label
+            is missing, or training diverges.
     """
     config, device = config or TrainConfig(), device or best_device()
     labels = batch.labels
     good, bad = int((labels[train] == 0).sum()), int((labels[train] == 1).sum())
-    if (
-        not good
-        or not bad
-        or good + bad < len(train)
-        or not np.all(np.isin(labels[validation], (0, 1)))
-    ):
+    unlabelled = len(train) - good - bad + int((~np.isin(labels[validation], (0, 1))).sum())
+    if not (good and bad and len(validation)) or unlabelled:
         raise LbsfError(
-            f"the training part has {good} good, {bad} bad and {len(train) - good - bad} "
-            "unlabelled samples: training needs both classes and a label on every sample. Give "
-            "more labels, or choose another seed or split."
+            f"the training part has {good} good and {bad} bad samples, the validation part "
+            f"{len(validation)}, and {unlabelled} of both have no label: training needs both "
+            "classes, something to validate on, and a label on every sample. Give more labels, or "
+            "choose another seed or split."
         )
     torch.manual_seed(config.seed)
     model = LBSF.fit(model_config or ModelConfig(), extra, batch.select(train)).to(device)
@@ -209,8 +207,13 @@ def _rate(step: int, total: int, config: TrainConfig) -> float:
 def _keep_best(
     state: _State, model: LBSF, logits: Floats, labels: Floats, train_loss: float
 ) -> None:
+    if not np.all(np.isfinite(logits)):
+        raise LbsfError(
+            f"training diverged in epoch {state.epoch}: a score is no number. Choose a smaller "
+            "learning rate."
+        )
     pd = np.clip(1 / (1 + np.exp(-np.clip(logits, -30, 30))), 1e-6, 1 - 1e-6)
-    loss = float(log_loss(labels, pd, labels=[0, 1])) if len(labels) else math.nan
+    loss = float(log_loss(labels, pd, labels=[0, 1]))
     both = len(np.unique(labels)) == 2
     auc = float(roc_auc_score(labels, logits)) if both else math.nan
     value = auc if both else -loss
@@ -247,6 +250,7 @@ def _save(folder: Path, model: LBSF, optimizer: torch.optim.AdamW, state: _State
 
 
 def _resume(folder: Path, model: LBSF, optimizer: torch.optim.AdamW) -> _State | None:
+    recover(folder)
     if not (folder / "state.json").is_file():
         return None
     facts: dict[str, Any] = read_json(folder / "state.json")

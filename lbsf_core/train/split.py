@@ -48,10 +48,15 @@ def make_rule(
     known = np.isfinite(labels)
     shares = [config.validation + config.test, config.test]
     if config.split_by == "time":
-        borders = np.quantile(cutoffs[known], [1 - share for share in shares], method="lower")
-        if len(np.unique(cutoffs[known])) < 3:
+        values, counts = np.unique(cutoffs[known], return_counts=True)
+        if len(values) < 3:
             raise LbsfError("split_by 'time' needs at least three cutoffs; use 'user'.")
-        return {"by": "time", "borders": [int(b) for b in borders]}
+        # A cutoff is never split, and each part gets one at least.
+        ends = np.cumsum(counts) / counts.sum()
+        last = len(values) - 1 - bool(config.test)
+        first = min(int(np.argmin(np.abs(ends - (1 - shares[0])))), last - 1)
+        second = min(max(int(np.argmin(np.abs(ends - (1 - shares[1])))), first + 1), last)
+        return {"by": "time", "borders": [int(values[first]), int(values[second])]}
     hashes, bad = user_hashes(user_ids, config.seed), ever_bad(user_ids, labels)
     borders_of: dict[str, list[float]] = {}
     for name, group in (("bad", bad & known), ("good", ~bad & known)):

@@ -7,7 +7,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lbsf_core.model.ragged import length_buckets, segment_ids, segment_softmax, segment_sum
+from lbsf_core.model.ragged import (
+    bag_sum,
+    length_buckets,
+    segment_ids,
+    segment_softmax,
+    segment_sum,
+)
 
 
 def test_segment_ids_and_sums_by_hand() -> None:
@@ -34,6 +40,22 @@ def test_sums_and_softmax_have_the_gradients_that_differences_show() -> None:
     assert check(lambda v, w: segment_sum(v, offsets, w), (values, scores))
     assert check(lambda w: segment_sum(values.detach(), offsets, w), (scores,))
     assert check(lambda s: segment_softmax(s, offsets, ids), (scores,))
+
+
+def test_bag_sum_by_hand_and_its_gradient() -> None:
+    table = torch.tensor([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]])
+    rows, weights = torch.tensor([[0, 2], [2, 2]]), torch.tensor([[1.0, 0.5], [2.0, -1.0]])
+    assert bag_sum(table, rows, weights).tolist() == [[2.5, 25.0], [3.0, 30.0]]
+    offsets = torch.tensor([0, 3, 3, 4])
+    found = bag_sum(table, rows.flatten(), weights.flatten(), offsets)
+    assert found.tolist() == [[8.5, 85.0], [0.0, 0.0], [-3.0, -30.0]]
+    exact = table.double().requires_grad_()
+    for args in ((rows, weights.double()), (rows.flatten(), weights.double().flatten(), offsets)):
+        assert torch.autograd.gradcheck(lambda t, args=args: bag_sum(t, *args), (exact,))
+    big = torch.randn(70_000, 1, dtype=torch.float64, requires_grad=True)  # beyond 16 bits
+    bag_sum(big, torch.tensor([[69_999, 0, 69_999]]), torch.ones(1, 3).double()).sum().backward()
+    assert big.grad is not None
+    assert (big.grad[0].item(), big.grad[69_999].item(), big.grad.sum().item()) == (1.0, 2.0, 3.0)
 
 
 def test_segment_softmax_by_hand() -> None:
