@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from lbsf_core.config import FoldConfig
-from lbsf_core.errors import LbsfError
-from lbsf_core.explain.batch import read_attributions
+from lbsf_core.errors import AttributionsError, LbsfError
 from lbsf_core.files import dump_json, read_json, sha256
 from lbsf_core.fold.fold import fold
-from lbsf_core.fold.store import FoldedStore
-from lbsf_core.model.bundle import Bundle, code_hash
+from lbsf_core.model.bundle import code_hash
 from lbsf_core.workspace import Workspace, build_workspace
 from lbsf_core.workspace.build import Progress
 
@@ -62,18 +60,16 @@ def prepare(out: str | Path, progress: Progress | None = None) -> Path:
             return ready
     store = out / "store"
     fold(raw / "payments.parquet", raw / "labels.parquet", store, FoldConfig(WINDOW_DAYS))
-    kept: Path | None = data / "attributions"
-    try:
-        read_attributions(
-            FoldedStore.open(store), Bundle.load(data / "bundle"), data / "attributions"
-        )
-    except LbsfError:
-        kept = None  # other versions fold or count otherwise: explain every sample now (minutes)
-    build_workspace(
-        *(store, data / "bundle", ready),
-        name="Demo (simulated)",
-        attributions=kept,
-        progress=progress,
-    )
+    for kept in (data / "attributions", None):
+        try:
+            build_workspace(
+                *(store, data / "bundle", ready),
+                name="Demo (simulated)",
+                attributions=kept,
+                progress=progress,
+            )
+            break
+        except AttributionsError:
+            continue  # other versions fold or count otherwise: explain every sample now (minutes)
     stamp.write_text(dump_json(state), encoding="utf-8")
     return ready

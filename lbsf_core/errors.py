@@ -26,6 +26,10 @@ class WorkspaceError(LbsfError):
     """A workspace is damaged, incomplete, or of another schema version."""
 
 
+class AttributionsError(LbsfError):
+    """Kept attributions are missing, or belong to another store or bundle."""
+
+
 class UnknownUserError(LbsfError):
     """The user (or the user at that cutoff) is not in the store."""
 

@@ -17,7 +17,7 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 import torch
 
-from lbsf_core.errors import LbsfError
+from lbsf_core.errors import AttributionsError
 from lbsf_core.explain.gradient import integrated_gradients
 from lbsf_core.explain.result import TOLERANCE
 from lbsf_core.files import atomic_write
@@ -105,22 +105,22 @@ def read_attributions(
     """Attributions that `write_attributions` kept, if they are these samples' and this bundle's.
 
     Raises:
-        LbsfError: they were made from another store or other weights, or samples explained again
+        AttributionsError: they were made from another store or other weights, or samples explained again
             differ by more than the tolerance.
     """
     path = Path(path)
     again = f"{path}: %s Run `lbsf explain-all` on this store and bundle."
     if not (path / SEGMENTS).is_file() or not (path / SAMPLES).is_file():
-        raise LbsfError(again % "holds no attributions.")
+        raise AttributionsError(again % "holds no attributions.")
     segments, samples = pq.read_table(path / SEGMENTS), pq.read_table(path / SAMPLES)
     expected = {"store": store.content, "bundle": bundle.weights_digest()}
     for table in (segments, samples):
         if json.loads((table.schema.metadata or {}).get(KEY, b"{}")) != expected:
-            raise LbsfError(again % "was made from another store or other weights.")
+            raise AttributionsError(again % "was made from another store or other weights.")
     rows = np.unique(np.linspace(0, len(store.samples) - 1, CHECKED).round().astype(np.int64))
     fresh, _ = _explain(bundle, store.read(rows))
     kept = segments.filter(pa.compute.is_in(segments["sample"], pa.array(rows.astype(np.int32))))
     old, new = kept["attribution"].to_numpy(), fresh["attribution"].to_numpy()
     if len(old) != len(new) or np.max(np.abs(old - new), initial=0.0) > 2 * TOLERANCE:
-        raise LbsfError(again % "differs from what this code finds.")
+        raise AttributionsError(again % "differs from what this code finds.")
     return segments, samples

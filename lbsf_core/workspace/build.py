@@ -65,6 +65,7 @@ def build_workspace(
 
     Raises:
         StoreError, BundleError: one of them is damaged.
+        AttributionsError: the attributions belong to something else.
         WorkspaceError: the evaluation belongs to another store.
     """
     out = Path(out)
@@ -81,7 +82,6 @@ def build_workspace(
 
     with atomic_write(out) as folder:
         folder.mkdir()
-        scores = score_store(folded, model, told("scoring")).to_pandas()
         if attributions:
             segments, completeness = read_attributions(folded, model, attributions)
         else:
@@ -89,6 +89,7 @@ def build_workspace(
             segments, completeness = (
                 pa.concat_tables(tables) for tables in zip(*parts_, strict=True)
             )
+        scores = score_store(folded, model, told("scoring")).to_pandas()
         segments = _write_segments(segments, folder / MERCHANTS)
         samples = _samples(folded, model, scores, segments, completeness.to_pandas())
         pq.write_table(

@@ -31,7 +31,7 @@ from tests.payments.raw_files import read
         ),
     ],
 )
-def test_payments(  # noqa: PLR0917 - a table of expected values
+def test_payments(
     shared_data: Path,
     tmp_path: Path,
     name: str,
@@ -65,7 +65,7 @@ def test_both_berka_exports_speak_the_same_words(shared_data: Path, tmp_path: Pa
         ("birmingham/labels.parquet", "birmingham", "label_drop120", 3_168, 482),
     ],
 )
-def test_labels(  # noqa: PLR0917 - a table of expected values
+def test_labels(
     shared_data: Path,
     tmp_path: Path,
     name: str,
