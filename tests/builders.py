@@ -128,13 +128,14 @@ def small_model(
     seed: int = 0,
     config: ModelConfig = SMALL,
     extra: Sequence[Field] = (),
+    noise: float = 0.5,
 ) -> LBSF:
-    """An untrained model fitted to a batch, every weight moved away from its start."""
+    """An untrained model fitted to a batch, every weight moved from its start by `noise`."""
     torch.manual_seed(seed)
     model = LBSF.fit(config, extra, batch)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(0.5 * torch.randn(parameter.shape))
+            parameter.add_(noise * torch.randn(parameter.shape))
     model.eval()
     model.fit_typical(batch)
     return model
