@@ -150,7 +150,7 @@ def over_representation(frame: pd.DataFrame, names: tuple[str, str], most: int =
         range=[-reach, reach],
         tickvals=ticks,
         ticktext=[f"{v:g}×" for v in ticks],
-        title=f"← more in {style.name(names[1], 18)}   ·   more in {style.name(names[0], 18)} →",
+        title="← more in B   ·   more in A →",
     )
     return style.finish(figure, height=110 + 24 * max(len(rows), 5), legend=True)
 

@@ -45,20 +45,16 @@ def ks(frame: pd.DataFrame) -> go.Figure:
             y=frame[column],
             mode="lines",
             line={"color": colour, "width": 2.5, "shape": "hv"},
-            name=f"{label} at or above",
+            name=label,
             hovertemplate=f"{label}: %{{y:.1%}} at or above PD %{{x:.1%}}<extra></extra>",
         )
     at = (frame["bad"] - frame["good"]).idxmax()
     row = frame.loc[at]
     left, right = _moving(frame)
-    figure.add_shape(
-        type="line", x0=row["threshold"], x1=row["threshold"], y0=row["good"], y1=row["bad"],
+    figure.add_scatter(
+        x=[row["threshold"]] * 2, y=[row["good"], row["bad"]], mode="lines", hoverinfo="skip",
         line={"color": style.GREY, "width": 2, "dash": "dash"},
-    )  # fmt: skip
-    figure.add_annotation(
-        x=row["threshold"], y=(row["good"] + row["bad"]) / 2, showarrow=False,
-        xanchor="left" if row["threshold"] < (left + right) / 2 else "right",
-        text=f" widest gap at PD {row['threshold']:.1%} ",
+        name=f"Widest gap, at PD {row['threshold']:.1%}",
     )  # fmt: skip
     figure.update_xaxes(
         title="Probability of default (PD)", tickformat=".2~%", nticks=6, range=[left, right]
@@ -105,6 +101,7 @@ def calibration(frame: pd.DataFrame) -> go.Figure:
     top = min(1.0, max(float(frame["hi"].max()), float(frame["pd"].max())) * 1.05)
     _unit_axes(figure, "Predicted (mean PD of the bin)", "Observed default rate", top)
     figure.update_xaxes(range=[0, min(top, float(frame["pd"].max()) * 1.25)])
+    figure.update_yaxes(range=[-0.03 * top, top])
     return style.finish(figure, height=320, legend=True)
 
 
@@ -154,7 +151,7 @@ def by_history(frame: pd.DataFrame) -> go.Figure:
             row=1, col=2,
         )  # fmt: skip
     figure.update_yaxes(
-        range=[min(0.45, float(known["lo"].min()) - 0.03) if len(known) else 0.45, 1.02],
+        range=[min(0.45, float(known["lo"].min()) - 0.03) if len(known) else 0.45, 1.05],
         tickformat=".1f",
         row=1,
         col=1,

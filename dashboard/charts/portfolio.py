@@ -7,6 +7,8 @@ import plotly.graph_objects as go
 
 from dashboard.charts.style import BAND, GREY, LABEL_COLOURS, VERMILLION, finish, nothing
 
+#: Approved samples below which no rate is drawn.
+FEWEST = 10
 LABEL_NAMES = {"good": "Good", "bad": "Bad", "unknown": "No label yet"}
 
 
@@ -57,8 +59,10 @@ def threshold_curve(table: pd.DataFrame, chosen: dict[str, float]) -> go.Figure:
         chosen: `Workspace.threshold` of the chosen PD; marked on the curve.
     """
     known = table.dropna(subset=["approved", "default_rate"]).drop_duplicates("approved")
+    # A rate among a handful says nothing, and its interval would fill the chart.
+    known = known[known["approved"] * known["labelled"] >= FEWEST]
     if known.empty:
-        return nothing("No approved sample has a label.")
+        return nothing("Fewer than ten approved samples have a label.")
     figure = go.Figure()
     x = known["approved"]
     figure.add_scatter(

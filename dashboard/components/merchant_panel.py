@@ -63,7 +63,7 @@ def payments_table(
     effect = formats.table_effect(float(payments["attribution"].abs().max()))
     effects = {
         f"field:{name}": kind.NumberColumn(
-            f"↳ {escape(name)}", format=effect, width=int(34 + 6.2 * len(name)),
+            f"↳ {escape(name)}", format=effect, width=30 + 6 * len(name),
             help="This field's share of the payment's attribution (logit).",
         )
         for name in fields
@@ -85,8 +85,8 @@ def payments_table(
         column_order=order,
         column_config={
             "timestamp": kind.DatetimeColumn("Time (UTC)", format=formats.TABLE_TIME, width=121),
-            "merchant": kind.TextColumn("Merchant", width=125),
-            "description": kind.TextColumn("Description", width=132),
+            "merchant": kind.TextColumn("Merchant", width=118),
+            "description": kind.TextColumn("Description", width=116),
             **{name: _extra(rows[name], name) for name in extras},
             "amount": kind.NumberColumn(
                 f"Amount ({currency})", format=formats.TABLE_MONEY, width=88
@@ -107,7 +107,7 @@ def _extra(values: pd.Series, name: str) -> object:
     label = escape(name).replace("_", " ").capitalize()
     if pd.api.types.is_numeric_dtype(values):
         return st.column_config.NumberColumn(label, format=formats.TABLE_MONEY, width=88)
-    return st.column_config.Column(label, width=100)
+    return st.column_config.Column(label, width=92)
 
 
 def csv(payments: pd.DataFrame) -> bytes:

@@ -91,8 +91,10 @@ def test_the_ks_line_stands_at_the_widest_gap():
     frame = fake_performance().ks
     figure = model.ks(frame)
     gap = (frame["bad"] - frame["good"]).abs()
-    assert figure.layout.shapes[0].x0 == frame["threshold"][gap.idxmax()]
-    assert "widest gap" in figure.layout.annotations[0].text
+    line = figure.data[2]
+    assert line.x[0] == frame["threshold"][gap.idxmax()]
+    assert line.y[1] - line.y[0] == pytest.approx(gap.max())
+    assert "Widest gap" in line.name
 
 
 def test_histories_keep_their_order_where_an_auc_is_missing():
