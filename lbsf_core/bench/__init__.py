@@ -3,6 +3,25 @@
     fold.py    `bench_fold`: our fold against pandas, Parquet to Parquet
     score.py   `bench_score`: our model against a flat Transformer and a GRU, payments to logits
 
-This package imports nothing by itself, so that a child process of `bench_fold` measures the
-memory of a fold and not that of torch.
+Imports happen on first use, so that a child process that measures the memory of a fold does not
+measure that of torch.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lbsf_core.bench.fold import bench_fold
+    from lbsf_core.bench.score import bench_score
+
+__all__ = ["bench_fold", "bench_score"]
+
+_HOMES = {"bench_fold": "lbsf_core.bench.fold", "bench_score": "lbsf_core.bench.score"}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of `__all__`
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -105,8 +105,8 @@ def read_attributions(
     """Attributions that `write_attributions` kept, if they are these samples' and this bundle's.
 
     Raises:
-        AttributionsError: they were made from another store or other weights, or samples explained again
-            differ by more than the tolerance.
+        AttributionsError: they were made from another store or other weights, or samples
+            explained again differ by more than the tolerance.
     """
     path = Path(path)
     again = f"{path}: %s Run `lbsf explain-all` on this store and bundle."

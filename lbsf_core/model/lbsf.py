@@ -169,7 +169,7 @@ class LBSF(nn.Module):
     def _encoders(self) -> list[FieldEncoder]:
         return [e for e in self.encoders if isinstance(e, FieldEncoder)]
 
-    def _fused(self, batch: FoldedBatch) -> Tensor:
+    def fused(self, batch: FoldedBatch) -> Tensor:
         """(N, D) gated sum of the fields: one embedding bag over all tables together."""
         gates, tables, rows, weights, start = self.field_weights(), [], [], [], 0
         for gate, encoder in zip(gates, self._encoders(), strict=True):
@@ -185,14 +185,14 @@ class LBSF(nn.Module):
         """(B,) logits of default; positive = risky."""
         self._check(batch)
         layout = Layout.of(batch, self.device)
-        return self._decode(self._fused(batch), self.merchants.scaled(batch), layout)
+        return self._decode(self.fused(batch), self.merchants.scaled(batch), layout)
 
     def forward_with_attention(self, batch: FoldedBatch) -> tuple[Tensor, Attention]:
         """(B,) logits and where the model looked."""
         self._check(batch)
         layout = Layout.of(batch, self.device)
         found: dict[str, Any] = {}
-        logits = self._decode(self._fused(batch), self.merchants.scaled(batch), layout, found)
+        logits = self._decode(self.fused(batch), self.merchants.scaled(batch), layout, found)
         return logits, Attention(
             payments=found["payments"].mean(dim=1),
             merchants=found["merchants"],
