@@ -15,6 +15,7 @@ from typing import Any
 
 import streamlit as st
 
+from dashboard import warm
 from dashboard.components import formats
 from lbsf_core.workspace import (
     Case,
@@ -79,7 +80,8 @@ def ask(source: Source, question: str, *args: Any, **kwargs: Any) -> Any:  # noq
 @st.cache_resource(show_spinner=False, max_entries=64)
 def explanation(source: Source, case: Case) -> Explanation:
     """Why the case has its score. Shared between sessions and never changed by a page."""
-    return open_workspace(source).explanation(case)
+    workspace = open_workspace(source)
+    return warm.first_alone(lambda: workspace.explanation(case))
 
 
 def warm_up() -> None:

@@ -8,8 +8,13 @@ this lock; later calls find everything loaded and cost nothing.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+Answer = TypeVar("Answer")
 
 _lock = threading.Lock()
+_model_ran = threading.Event()
 
 
 def imports() -> None:
@@ -30,3 +35,13 @@ def imports() -> None:
         figure.add_trace(go.Bar(x=[0], y=[0]), row=1, col=2)
         go.Figure(go.Heatmap(z=[[0]])).add_annotation(text="").to_json()
         figure.to_json()
+
+
+def first_alone(run_model: Callable[[], Answer]) -> Answer:
+    """Run the model; the first time nobody else may, because that loads the model's framework."""
+    if _model_ran.is_set():
+        return run_model()
+    with _lock:
+        answer = run_model()
+    _model_ran.set()
+    return answer

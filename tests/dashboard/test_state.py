@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dashboard import state
+from dashboard import state, warm
 
 
 @pytest.fixture
@@ -59,3 +59,11 @@ def test_a_workspace_made_again_is_opened_again(tmp_path, monkeypatch):
     before = state.sources()["demo"]
     os.utime(tmp_path / "manifest.json", ns=(10**18 * 2, 10**18 * 2))
     assert state.sources()["demo"] != before
+
+
+def test_the_first_run_of_the_model_is_alone_and_a_failed_one_does_not_count(monkeypatch):
+    monkeypatch.setattr(warm, "_model_ran", warm.threading.Event())
+    with pytest.raises(ZeroDivisionError):
+        warm.first_alone(lambda: 1 / 0)
+    assert warm.first_alone(warm._lock.locked)
+    assert not warm.first_alone(warm._lock.locked)
