@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -16,25 +17,32 @@ from lbsf_core.bench.peers import FlatPeer, GRUBody, TransformerBody
 from lbsf_core.config import ModelConfig
 from lbsf_core.errors import LbsfError
 from lbsf_core.fold.batch import FoldedBatch
+from lbsf_core.model.fields import TextEncoder
 from lbsf_core.model.lbsf import LBSF
 from lbsf_core.score.scorer import BATCH_PAYMENTS
 
 #: Layers of the flat Transformer: its smallest serious size.
 LAYERS = 2
+#: Payments in one forward pass. Each peer gets what suits it: a GRU goes through time step by
+#: step and gains from many users side by side, so it gets all of them at once.
+PASS_PAYMENTS = {"lbsf": BATCH_PAYMENTS, "transformer": 16_384, "gru": 2**62}
 
 
 def bench_score(
     lengths: Sequence[int],
     *,
-    payments: int = 65_536,
-    rounds: int = 3,
+    payments: int = 98_304,
+    rounds: int = 5,
     width: int = 64,
     seed: int = 0,
+    threads: int | None = None,
 ) -> dict[str, Any]:
     """Score the same users with LBSF and with flat peers of the same width, in turn.
 
     From a folded batch in memory to logits: encoding of texts, amounts and times included, for all
-    alike. The peers sort the payments by time first. Weights are random: they cost the same.
+    alike. The peers sort the payments by time first. Texts that a model remembers are forgotten
+    before every round, so that each distinct text costs its full price once a round. Weights are
+    random: they cost the same.
 
     Args:
         lengths: payments of each user, one measurement a length.
@@ -42,6 +50,7 @@ def bench_score(
         rounds: counted rounds after one that is not; the median counts.
         width: of every model.
         seed: of payments and weights.
+        threads: of torch; by default as many as it has.
 
     Returns:
         length -> {"lbsf", "transformer", "gru"} in payments per second, and the machine.
@@ -51,39 +60,53 @@ def bench_score(
     """
     if not lengths or min(lengths) < 1:
         raise LbsfError("bench score needs lengths of at least 1.")
-    found: dict[str, Any] = {}
-    for length in lengths:
-        users = max(1, payments // length)
-        batch = folded_users(length, users, seed)
-        step = max(1, BATCH_PAYMENTS // length)
-        parts = [
-            batch.select(range(begin, min(begin + step, users))) for begin in range(0, users, step)
-        ]
-        torch.manual_seed(seed)
-        config = ModelConfig(width=width)
-        model = LBSF.fit(config, (), parts[0])
-        contestants: dict[str, nn.Module] = {
-            "lbsf": model,
-            "transformer": FlatPeer(model, TransformerBody(width, config.heads, LAYERS)),
-            "gru": FlatPeer(model, GRUBody(width)),
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        found: dict[str, Any] = {
+            str(length): _bench_length(length, max(1, payments // length), rounds, width, seed)
+            for length in lengths
         }
-        seconds: dict[str, list[float]] = {name: [] for name in contestants}
-        for counted in range(-1, rounds):
-            for name, contestant in contestants.items():
-                taken = _time(contestant.eval(), parts)
-                if counted >= 0:
-                    seconds[name].append(taken)
-        found[str(length)] = {
-            name: round(users * length / statistics.median(taken))
-            for name, taken in seconds.items()
-        }
-    about = {"rounds": rounds, "payments": payments, "width": width, "layers": LAYERS}
-    return found | {"machine": machine() | about | {"threads": torch.get_num_threads()}}
+        about = {"rounds": rounds, "payments": payments, "width": width, "layers": LAYERS}
+        about |= {"threads": torch.get_num_threads()}
+    finally:
+        torch.set_num_threads(before)
+    return found | {"machine": machine() | about}
 
 
-def _time(model: nn.Module, parts: list[FoldedBatch]) -> float:
+def _bench_length(length: int, users: int, rounds: int, width: int, seed: int) -> dict[str, int]:
+    batch = folded_users(length, users, seed)
+    torch.manual_seed(seed)
+    config = ModelConfig(width=width)
+    model = LBSF.fit(config, (), batch)
+    contestants: dict[str, nn.Module] = {
+        "lbsf": model,
+        "transformer": FlatPeer(model, TransformerBody(width, config.heads, LAYERS)),
+        "gru": FlatPeer(model, GRUBody(width)),
+    }
+    passes = {name: list(_passes(batch, length, PASS_PAYMENTS[name])) for name in contestants}
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds + 1):
+        for name, contestant in contestants.items():
+            seconds[name].append(_time(contestant.eval(), passes[name]))
+    return {
+        name: round(users * length / statistics.median(taken[1:]))
+        for name, taken in seconds.items()
+    }
+
+
+def _passes(batch: FoldedBatch, length: int, payments: int) -> Iterator[FoldedBatch]:
+    step = max(1, payments // length)
+    for begin in range(0, len(batch), step):
+        yield batch.select(np.arange(begin, min(begin + step, len(batch))))
+
+
+def _time(model: nn.Module, passes: list[FoldedBatch]) -> float:
+    for part in model.modules():
+        if isinstance(part, TextEncoder):
+            part.cache.clear()
     start = time.perf_counter()
     with torch.inference_mode():
-        for part in parts:
-            model(part)
+        for batch in passes:
+            model(batch)
     return time.perf_counter() - start

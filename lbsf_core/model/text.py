@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +78,31 @@ def hash_texts(texts: Sequence[str], buckets: int) -> tuple[Ints, Ints]:
     return (hashes % np.uint64(buckets)).astype(np.int64), offsets
 
 
+class _Column:
+    """Rows that grow at the end: room doubles, so that adding costs what is added."""
+
+    def __init__(self, first: npt.NDArray[Any]) -> None:
+        self._room, self._used = first, len(first)
+
+    def __len__(self) -> int:
+        return self._used
+
+    @property
+    def rows(self) -> npt.NDArray[Any]:
+        """What has been added so far (a view)."""
+        return self._room[: self._used]
+
+    def add(self, rows: npt.NDArray[Any]) -> None:
+        """Put rows at the end."""
+        end = self._used + len(rows)
+        if end > len(self._room):
+            room = np.empty((max(end, 2 * len(self._room)), *rows.shape[1:]), self._room.dtype)
+            room[: self._used] = self.rows
+            self._room = room
+        self._room[self._used : end] = rows
+        self._used = end
+
+
 class TextCache:
     """Texts seen before: each is hashed once, and read once for the same weights.
 
@@ -86,7 +112,7 @@ class TextCache:
     Args:
         buckets: rows of the hashed table.
         limit: texts that are remembered; beyond it everything is forgotten at once, which
-            bounds the memory (about 1 kB a text).
+            bounds the memory (about 600 bytes a text).
     """
 
     def __init__(self, buckets: int, limit: int = 65_536) -> None:
@@ -97,12 +123,17 @@ class TextCache:
     def __reduce__(self) -> tuple[type[TextCache], tuple[int, int]]:
         return TextCache, (self.buckets, self.limit)
 
+    def clear(self) -> None:
+        """Forget every text."""
+        with self._lock:
+            self._forget()
+
     def _forget(self) -> None:
         self._row: dict[str, int] = {}
-        self._hashes = np.zeros(0, dtype=np.int64)
-        self._offsets = np.zeros(1, dtype=np.int64)
+        self._hashes = _Column(np.zeros(0, dtype=np.int32))
+        self._offsets = _Column(np.zeros(1, dtype=np.int64))
         self._weights: object = None
-        self._bags: Floats | None = None
+        self._bags: _Column | None = None
 
     def _rows(self, texts: Sequence[str]) -> Ints:
         """(U,) row of each text; new ones are hashed and remembered. Call with the lock held."""
@@ -114,8 +145,8 @@ class TextCache:
         if new:
             hashes, offsets = hash_texts(new, self.buckets)
             known.update(zip(new, range(len(known), len(known) + len(new)), strict=True))
-            self._offsets = np.concatenate([self._offsets, offsets[1:] + len(self._hashes)])
-            self._hashes = np.concatenate([self._hashes, hashes])
+            self._offsets.add(offsets[1:] + len(self._hashes))
+            self._hashes.add(hashes)
         return np.fromiter(map(known.__getitem__, texts), dtype=np.int64, count=len(texts))
 
     def hashes(self, texts: Sequence[str]) -> tuple[Ints, Ints]:
@@ -124,8 +155,9 @@ class TextCache:
             return self._of(self._rows(texts))
 
     def _of(self, rows: Ints) -> tuple[Ints, Ints]:
-        counts = self._offsets[rows + 1] - self._offsets[rows]
-        picked = self._hashes[expand(self._offsets[rows], counts)]
+        starts = self._offsets.rows[rows]
+        counts = self._offsets.rows[rows + 1] - starts
+        picked = self._hashes.rows[expand(starts, counts)].astype(np.int64)
         return picked, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
     def bags(
@@ -142,11 +174,12 @@ class TextCache:
             rows = self._rows(texts)
             if weights != self._weights:
                 self._weights, self._bags = weights, None
-            done = 0 if self._bags is None else len(self._bags)
-            if self._bags is None or done < len(self._row):
-                fresh = read(*self._of(np.arange(done, len(self._row))))
-                self._bags = fresh if self._bags is None else np.concatenate([self._bags, fresh])
-            return self._bags[rows]
+            if self._bags is None:
+                self._bags = _Column(read(*self._of(np.arange(len(self._row)))))
+            elif len(self._bags) < len(self._row):
+                self._bags.add(read(*self._of(np.arange(len(self._bags), len(self._row)))))
+            found: Floats = self._bags.rows[rows]
+            return found
 
 
 def _mix(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
