@@ -70,12 +70,18 @@ def hash_texts(texts: Sequence[str], buckets: int) -> tuple[Ints, Ints]:
     hashes = np.empty(offsets[-1], dtype=np.uint64)
     at = offsets[:-1].copy()
     for n, count in zip(NGRAMS, grams, strict=True):
-        starts = expand(ends - lengths, count)
-        hashes[expand(at, count)] = ranges(starts, starts + n, n)
+        # Of every position, by slices; those that run over a text's end are then left out.
+        with np.errstate(over="ignore"):
+            every = _mix((running[n:] - running[:-n]) * powers[:-n] + np.uint64(n))
+        hashes[expand(at, count)] = every[expand(ends - lengths, count)]
         at += count
     hashes[expand(at, words)] = ranges(first, stops, 100)
     hashes[at[empty]] = _mix(np.array([7], dtype=np.uint64))[0]
-    return (hashes % np.uint64(buckets)).astype(np.int64), offsets
+    if buckets & (buckets - 1):
+        hashes %= np.uint64(buckets)
+    else:  # a power of two needs no division
+        hashes &= np.uint64(buckets - 1)
+    return hashes.astype(np.int64), offsets
 
 
 class _Column:
@@ -185,6 +191,9 @@ class TextCache:
 def _mix(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """splitmix64's finaliser: spreads neighbouring hashes over all buckets."""
     with np.errstate(over="ignore"):
-        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return value ^ (value >> np.uint64(31))
+        value = value ^ (value >> np.uint64(30))
+        value *= np.uint64(0xBF58476D1CE4E5B9)
+        value ^= value >> np.uint64(27)
+        value *= np.uint64(0x94D049BB133111EB)
+        value ^= value >> np.uint64(31)
+        return value
