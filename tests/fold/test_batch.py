@@ -250,6 +250,18 @@ def test_keep_puts_segments_back_in_order() -> None:
     assert kept.amounts.tolist() == [3.0, 2.0]
 
 
+def test_segments_that_come_to_tie_stand_by_name() -> None:
+    rows = [
+        ("b", "2024-02-20", 1.0, "last"),
+        ("a", "2024-02-15", 1.0, "last"),
+        ("b", "2024-01-10", 2.0, ""),
+        ("a", "2024-01-10", 3.0, ""),
+    ]
+    batch = FoldedBatch.from_rows([("u", "2024-03-01", rows)])
+    assert batch.merchants.decode() == ["b", "a"]
+    assert batch.keep(batch.amounts != 1.0).merchants.decode() == ["a", "b"]
+
+
 @settings(max_examples=20, deadline=None)
 @given(seeds, seeds)
 def test_permute_segments_there_and_back(seed: int, draw: int) -> None:
