@@ -7,9 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 #: Folders whose tests use small models, for which more threads only get in each other's way.
 SMALL_MODELS = {"model", "train", "score", "evaluate", "explain"}
+# Machines are noisy: how long an example takes says nothing about whether it is right.
+settings.register_profile("lbsf", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("lbsf")
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from playwright.sync_api import Locator, Page, expect
 
+# A busy machine may take long to draw; a wrong page stays wrong however long one waits.
+expect.set_options(timeout=20_000)
+
 #: Of the queue's grid: its header, and one row.
 HEADER, ROW = 35, 35
 
