@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-#: Folders whose tests use small models, for which more threads only get in each other's way.
-SMALL_MODELS = {"model", "train", "score", "evaluate", "explain"}
+#: Folders whose tests measure time, and so use the threads that a user would.
+MEASURED = {"bench", "browser"}
 # Machines are noisy: how long an example takes says nothing about whether it is right.
 settings.register_profile("lbsf", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("lbsf")
@@ -27,17 +28,22 @@ def shared_data() -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
-    """One thread for small models (with two, on two busy cores, a step takes 50 times as long)."""
-    torch = sys.modules.get("torch")
-    if torch is None or request.path.parent.name not in SMALL_MODELS:
-        yield
-        return
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
+    """One thread for small models: with two, on two busy cores, a step takes 50 times as long."""
+    needless = "torch" not in sys.modules or request.path.parent.name in MEASURED
+    with nullcontext() if needless else _one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -56,21 +62,17 @@ def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_store: Path) -> Path:
     """A small bundle trained on `tiny_store` for a few seconds."""
-    import torch
-
     from lbsf_core.config import ModelConfig, TrainConfig
     from lbsf_core.fold.store import FoldedStore
     from lbsf_core.train.train import train
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    train(
-        FoldedStore.open(tiny_store),
-        tiny_store.parent / "bundle",
-        ModelConfig(width=16, heads=2, text_buckets=512, text_width=8, bins=8),
-        TrainConfig(epochs=3, batch_samples=8),
-    )
-    torch.set_num_threads(threads)
+    with _one_thread():
+        train(
+            FoldedStore.open(tiny_store),
+            tiny_store.parent / "bundle",
+            ModelConfig(width=16, heads=2, text_buckets=512, text_width=8, bins=8),
+            TrainConfig(epochs=3, batch_samples=8),
+        )
     return tiny_store.parent / "bundle"
 
 
@@ -79,7 +81,9 @@ def tiny_workspace(tiny_store: Path, tiny_bundle: Path) -> Path:
     """The workspace of `tiny_store` scored and explained by `tiny_bundle`."""
     from lbsf_core.workspace import build_workspace
 
-    return build_workspace(tiny_store, tiny_bundle, tiny_store.parent / "workspace", name="Tiny")
+    with _one_thread():
+        out = tiny_store.parent / "workspace"
+        return build_workspace(tiny_store, tiny_bundle, out, name="Tiny")
 
 
 @pytest.fixture(scope="session")
@@ -88,3 +92,8 @@ def demo_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from lbsf_core.demo import prepare
 
     return prepare(tmp_path_factory.mktemp("demo"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests last: Playwright keeps an event loop running in the thread of the tests."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
