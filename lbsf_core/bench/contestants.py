@@ -1,8 +1,8 @@
 """Who folds in `bench_fold`, each in a process of its own: `python -m ...contestants NAME FOLDER`.
 
 Reads FOLDER/payments.parquet and FOLDER/labels.parquet, writes FOLDER/NAME/payments.parquet and
-samples.parquet, prints {"seconds", "peak_rss_gb"} as JSON. The clock runs around the fold alone;
-the memory is the peak of the whole process.
+samples.parquet, prints {"seconds", "cpu_seconds", "peak_rss_gb"} as JSON. The clock runs around
+the fold alone, imports are done before; the memory is the peak of the whole process.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import resource
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,7 @@ def pandas(folder: Path) -> None:
     key = pd.Series(sample.astype(np.int64) * len(payments["merchant"].cat.categories) + merchant)
     last = pd.Series(time_us).groupby(key, sort=False).transform("max").to_numpy()
     description = payments["description"].cat.codes.to_numpy()
-    # np.lexsort, not sort_values: on six keys it takes about half the time.
+    # np.lexsort on numbers: a tenth faster here than sort_values, which gives the same order.
     amount = payments["amount"].to_numpy()
     order = np.lexsort((description, amount, time_us, merchant, -last, sample))
     payments, sample, merchant = payments.iloc[order], sample[order], merchant[order]
@@ -104,6 +105,7 @@ def pandas(folder: Path) -> None:
 
 
 CONTESTANTS = {"lbsf": lbsf, "pandas": pandas}
+_MODULES = {"lbsf": ("lbsf_core.fold.fold",), "pandas": ("pandas", "pyarrow.parquet")}
 
 
 def peak_rss_gb() -> float:
@@ -114,10 +116,12 @@ def peak_rss_gb() -> float:
 
 def main(name: str, folder: Path) -> None:
     """Run one contestant and print its figures."""
-    begin = time.perf_counter()
+    for module in _MODULES[name]:
+        import_module(module)
+    wall, cpu = time.perf_counter(), time.process_time()
     CONTESTANTS[name](folder)
-    seconds = time.perf_counter() - begin
-    print(json.dumps({"seconds": seconds, "peak_rss_gb": peak_rss_gb()}))
+    figures = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
+    print(json.dumps(figures | {"peak_rss_gb": peak_rss_gb()}))
 
 
 if __name__ == "__main__":

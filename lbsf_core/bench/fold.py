@@ -40,7 +40,8 @@ def bench_fold(
 
     Returns:
         payments_per_s, pandas_payments_per_s (payments read per second), ratio, peak_rss_gb and
-        pandas_peak_rss_gb (GiB), equal (always true), and what was folded.
+        pandas_peak_rss_gb (GiB), cpu_seconds and pandas_cpu_seconds (over all cores: on a busy
+        machine they say more than the clock), equal (always true), and what was folded.
 
     Raises:
         LbsfError: a contestant failed, or the two outputs differ.
@@ -57,6 +58,7 @@ def bench_fold(
                 found.append(_run(contestant, folder))
         kept = _same(folder)
     seconds = {who: statistics.median(r["seconds"] for r in found) for who, found in runs.items()}
+    cpu = {who: statistics.median(r["cpu_seconds"] for r in found) for who, found in runs.items()}
     rss = {who: max(r["peak_rss_gb"] for r in found) for who, found in runs.items()}
     return {
         "payments_per_s": round(payments / seconds["lbsf"]),
@@ -64,6 +66,8 @@ def bench_fold(
         "ratio": round(seconds["pandas"] / seconds["lbsf"], 2),
         "peak_rss_gb": round(rss["lbsf"], 3),
         "pandas_peak_rss_gb": round(rss["pandas"], 3),
+        "cpu_seconds": round(cpu["lbsf"], 2),
+        "pandas_cpu_seconds": round(cpu["pandas"], 2),
         "equal": True,
         "payments": payments,
         "payments_kept": kept,
