@@ -90,15 +90,15 @@ def integrated_gradients(
 
 def _integrate(model: LBSF, batch: FoldedBatch, steps: int) -> Attributions:
     model.eval()
-    layout = Layout.of(batch)
+    layout = Layout.of(batch, model.device)
     gates = model.field_weights().detach()
     with torch.no_grad():
         vectors = model.field_vectors(batch)  # (N, F, D)
         fused, statistics = model.fuse(vectors), model.merchants.scaled(batch)
         typical = model.fuse(model.typical).expand_as(fused)
         zero = torch.zeros_like(statistics)
-        logits = model.forward_from(fused, statistics, layout).double().numpy()
-        baseline = model.forward_from(typical, zero, layout).double().numpy()
+        logits = model.forward_from(fused, statistics, layout).cpu().double().numpy()
+        baseline = model.forward_from(typical, zero, layout).cpu().double().numpy()
     n, f = len(batch.amounts), len(model.fields)
     values = np.zeros((n, f + 1))
     if n:
@@ -123,8 +123,8 @@ def _integrate(model: LBSF, batch: FoldedBatch, steps: int) -> Attributions:
         )
         with torch.no_grad():
             moved = (vectors - model.typical) * gates[:, None]  # (N, F, D)
-            values[:, :f] = torch.einsum("nfd,nd->nf", moved, slope[0]).double().numpy()
-            share = (statistics * stats_slope[0]).sum(dim=1).double().numpy()  # (S,)
+            values[:, :f] = torch.einsum("nfd,nd->nf", moved, slope[0]).cpu().double().numpy()
+            share = (statistics * stats_slope[0]).sum(dim=1).cpu().double().numpy()  # (S,)
         counts = np.diff(batch.offsets)
         values[:, f] = (share / counts)[batch.segment_of_payment]
     sums = np.bincount(batch.sample_of_payment, values.sum(axis=1), minlength=len(batch))
@@ -174,9 +174,9 @@ def explain(bundle: Bundle, batch: FoldedBatch) -> list[Explanation]:
                 merchant_attributions=np.bincount(
                     segment, payment_values[n], minlength=s.stop - s.start
                 ).astype(np.float64),
-                merchant_weights=attention.merchants[s].double().numpy(),
-                payment_weights=attention.payments[n].double().numpy(),
-                relation_weights=attention.relations[b].double().numpy(),
+                merchant_weights=attention.merchants[s].cpu().double().numpy(),
+                payment_weights=attention.payments[n].cpu().double().numpy(),
+                relation_weights=attention.relations[b].cpu().double().numpy(),
                 extras={k: np.asarray(_words(batch, k, n), dtype=object) for k in extras}
                 | {k: v[n] for k, v in batch.numbers.items()},
             )

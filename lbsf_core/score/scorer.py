@@ -28,7 +28,7 @@ def batch_logits(model: LBSF, batches: Iterable[FoldedBatch]) -> npt.NDArray[np.
     """(sum of B,) logits of some batches, in the order given, without gradients."""
     model.eval()
     with torch.inference_mode():
-        parts = [model(batch).double().cpu().numpy() for batch in batches]
+        parts = [model(batch).cpu().double().numpy() for batch in batches]
     return np.concatenate(parts) if parts else np.zeros(0)
 
 
