@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -40,6 +42,9 @@ HEADERS = {
     "X-Frame-Options": "SAMEORIGIN",
     "Referrer-Policy": "no-referrer",
 }
+
+#: Set by `dashboard.serve`: the process id without which this server has no reason to run.
+PARENT_ENV = "LBSF_PARENT"
 
 log = logging.getLogger("lbsf.dashboard")
 
@@ -79,12 +84,22 @@ def _warm_up() -> None:
         log.info("The warm-up stopped; the page shows why.", exc_info=True)
 
 
+async def _end_with(parent: int) -> None:
+    """Stop when the process that started this server is gone, however it went."""
+    while os.getppid() == parent:
+        await asyncio.sleep(2)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 @asynccontextmanager
 async def _lifespan(_: st.App) -> AsyncIterator[None]:
     # In a thread and not awaited: the browser fetches the page's scripts in the meantime.
-    warming = asyncio.create_task(asyncio.to_thread(_warm_up))
+    tasks = [asyncio.create_task(asyncio.to_thread(_warm_up))]
+    if PARENT_ENV in os.environ:
+        tasks.append(asyncio.create_task(_end_with(int(os.environ[PARENT_ENV]))))
     yield
-    warming.cancel()
+    for task in tasks:
+        task.cancel()
 
 
 def _on_script_error(error: Exception) -> bool:

@@ -15,6 +15,7 @@ import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from lbsf_core.errors import LbsfError
 
@@ -52,10 +53,10 @@ def serve(
     _check(path)
     chosen = _port(host, port)
     address = f"http://{_name(host)}:{chosen}"
+    previous = _on_signals()
     child = subprocess.Popen(
         _command(host, chosen), env=_environment(path), stdout=subprocess.DEVNULL
     )
-    previous = _on_terminate(child)
     try:
         _wait_until_healthy(child, address)
         (ready or _announce)(address)
@@ -66,8 +67,8 @@ def serve(
         return 0
     finally:
         _stop(child)
-        if previous is not None:
-            signal.signal(signal.SIGTERM, previous)
+        for kind, handler in previous.items():
+            signal.signal(kind, handler)
 
 
 def _check(path: Path) -> None:
@@ -98,6 +99,7 @@ def _environment(path: Path) -> dict[str, str]:
     return {
         **os.environ,
         "LBSF_WORKSPACE": str(path.resolve()),
+        "LBSF_PARENT": str(os.getpid()),
         "PYTHONPATH": os.pathsep.join([root, known] if known else [root]),
     }
 
@@ -159,15 +161,18 @@ def _announce(address: str) -> None:
     print(f"Dashboard: {address}  (Ctrl-C stops it)", flush=True)
 
 
-def _on_terminate(child: subprocess.Popen[bytes]) -> signal.Handlers | Callable | int | None:
-    """Pass a termination signal on to the server; only the main thread may ask for that."""
+def _on_signals() -> dict[signal.Signals, Any]:
+    """Let Ctrl-C and a termination signal end the server; only the main thread may ask for that.
+
+    Ctrl-C's signal too, because a shell that starts a job in the background makes it ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
-        return None
+        return {}
 
     def stop(_: int, __: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    return signal.signal(signal.SIGTERM, stop)
+    return {kind: signal.signal(kind, stop) for kind in (signal.SIGINT, signal.SIGTERM)}
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:

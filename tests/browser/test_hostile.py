@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote
 
 import pytest
@@ -28,23 +29,22 @@ def strangers(page: Page) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("name", EVIL)
-def test_fault_1_a_hostile_merchant_is_literal_and_asks_nobody(
-    page: Page, fake: str, strangers: list[str], name: str
+def test_fault_1_hostile_merchants_are_literal_and_ask_nobody(
+    page: Page, fake: str, strangers: list[str]
 ):
     visit(page, f"{fake}/user?user=hostile")
-    page.locator(".st-key-merchant input").click()
-    options = page.get_by_role("option")
-    expect(options).to_have_count(len(EVIL))
-    options.nth(sorted(EVIL).index(name)).click()
     card = page.locator(".st-key-selected_merchant")
-    expect(card).to_be_visible()
-    idle(page)
-    shown = card.inner_text().replace("\u2060", "")
-    assert shown.startswith("Selected: ")
-    if name.isprintable() and name.isascii():
-        assert f"Selected: {name}" in shown
-    assert page.locator("img[src*=evil], .stMarkdown img, a[href^=javascript]").count() == 0
+    for at, name in enumerate(sorted(EVIL)):
+        page.locator(".st-key-merchant input").click()
+        options = page.get_by_role("option")
+        expect(options).to_have_count(len(EVIL))
+        options.nth(at).click()
+        head = name if name.isascii() else name[:3]
+        expect(card).to_contain_text(re.compile("Selected: .*" + re.escape(head[-3:])))
+        idle(page)
+        shown = card.inner_text().replace("\u2060", "")
+        assert not name.isascii() or f"Selected: {name}" in shown
+        assert page.locator("img[src*=evil], .stMarkdown img, a[href^=javascript]").count() == 0
     assert not strangers
 
 
@@ -97,7 +97,7 @@ def test_fault_1_hostile_payments_stay_literal_from_file_to_screen(
     assert not strangers
 
 
-@pytest.mark.parametrize("user", ["hostile", "big", "empty", "one-payment", "broken", "nobody"])
-def test_no_user_makes_the_page_scroll_sideways(page: Page, fake: str, user: str):
-    visit(page, f"{fake}/user?user={user}")
-    assert too_wide(page) <= 0
+def test_no_user_makes_the_page_scroll_sideways(page: Page, fake: str):
+    for user in ("hostile", "big", "empty", "one-payment", "broken", "nobody"):
+        visit(page, f"{fake}/user?user={user}")
+        assert too_wide(page) <= 0, user

@@ -125,26 +125,16 @@ def test_the_threshold_moves_its_figures_and_the_link(page: Page, demo: str):
     assert approved.inner_text() != before
 
 
-@pytest.mark.parametrize("place", ["", "cohorts", "model"])
-def test_a_laptop_never_scrolls_sideways(page: Page, demo: str, place: str):
-    visit(page, f"{demo}/{place}")
-    assert too_wide(page) <= 0
-
-
-def test_the_user_page_never_scrolls_sideways(page: Page, demo: str):
-    visit(page, demo)
-    open_row(page, 0)
-    assert too_wide(page) <= 0
-
-
-def test_the_demo_asks_no_other_address(page: Page, demo: str):
+def test_a_laptop_never_scrolls_sideways_and_asks_no_other_address(page: Page, demo: str):
     asked = []
     page.on("request", lambda request: asked.append(request.url))
-    for place in ("", "cohorts", "model"):
+    for place in ("cohorts", "model", ""):
         visit(page, f"{demo}/{place}")
-    strangers = [u for u in asked if not u.startswith((demo, "data:", "blob:"))]
+        assert too_wide(page) <= 0, place
+    open_row(page, 0)
+    assert too_wide(page) <= 0
     assert asked
-    assert not strangers
+    assert not [u for u in asked if not u.startswith((demo, "data:", "blob:"))]
 
 
 def test_every_answer_carries_the_security_policy(page: Page, demo: str):
