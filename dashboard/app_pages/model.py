@@ -62,7 +62,7 @@ def _curves(performance: Performance) -> None:
         shell.section("Ranking (ROC)", "Bad found for each share of good declined.")
         _draw(charts.roc(performance.roc), "roc", "ROC curve against guessing")
     with middle:
-        shell.section("Separation (KS)", "Shares at or above each PD.")
+        shell.section("Separation (KS)", "Shares at or above each PD; dashed: the widest gap.")
         _draw(charts.ks(performance.ks), "ks", "Shares of bad and good at or above each PD")
     with right:
         shell.section("Calibration", "Observed rates with their 95% intervals.")

@@ -54,7 +54,7 @@ def ks(frame: pd.DataFrame) -> go.Figure:
     figure.add_scatter(
         x=[row["threshold"]] * 2, y=[row["good"], row["bad"]], mode="lines", hoverinfo="skip",
         line={"color": style.GREY, "width": 2, "dash": "dash"},
-        name=f"Widest gap, at PD {row['threshold']:.1%}",
+        name=f"Gap at {row['threshold']:.1%}",
     )  # fmt: skip
     figure.update_xaxes(
         title="Probability of default (PD)", tickformat=".2~%", nticks=6, range=[left, right]

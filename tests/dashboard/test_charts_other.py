@@ -94,7 +94,7 @@ def test_the_ks_line_stands_at_the_widest_gap():
     line = figure.data[2]
     assert line.x[0] == frame["threshold"][gap.idxmax()]
     assert line.y[1] - line.y[0] == pytest.approx(gap.max())
-    assert "Widest gap" in line.name
+    assert line.name.startswith("Gap at ")
 
 
 def test_histories_keep_their_order_where_an_auc_is_missing():
