@@ -74,7 +74,10 @@ def ask(source: Source, question: str, *args: Any, **kwargs: Any) -> Any:  # noq
 
     Each hit is a copy, so a page may change what it gets.
     """
-    return getattr(open_workspace(source), question)(*args, **kwargs)
+    method = getattr(open_workspace(source), question)
+    if question == "card":  # the only other answer that needs the model
+        return warm.first_alone(lambda: method(*args, **kwargs))
+    return method(*args, **kwargs)
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lbsf_core.config import FoldConfig
 from lbsf_core.errors import AttributionsError, LbsfError
-from lbsf_core.files import dump_json, read_json, sha256
+from lbsf_core.files import code_hash, dump_json, read_json, sha256
 from lbsf_core.fold.fold import fold
-from lbsf_core.model.bundle import code_hash
-from lbsf_core.workspace import Workspace, build_workspace
-from lbsf_core.workspace.build import Progress
+from lbsf_core.workspace import Workspace
+
+if TYPE_CHECKING:
+    from lbsf_core.workspace.build import Progress
 
 #: Window of the demo: what sample_data/bundle was trained with.
 WINDOW_DAYS = 180
@@ -58,6 +60,8 @@ def prepare(out: str | Path, progress: Progress | None = None) -> Path:
             stamp.unlink()  # damaged since: make it again
         else:
             return ready
+    from lbsf_core.workspace import build_workspace  # loads the model's framework
+
     store = out / "store"
     fold(raw / "payments.parquet", raw / "labels.parquet", store, FoldConfig(WINDOW_DAYS))
     for kept in (data / "attributions", None):

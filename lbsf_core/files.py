@@ -163,3 +163,13 @@ def check_hashes(folder: Path, hashes: dict[str, str], error: type[LbsfError], a
                 f"{path}: its bytes are not those that were written "
                 f"(SHA-256 {actual[:12]}…, expected {expected[:12]}…). {again}"
             )
+
+
+def code_hash() -> str:
+    """SHA-256 over the sources of lbsf_core: names the code that made a bundle."""
+    root = Path(__file__).resolve().parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

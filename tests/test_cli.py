@@ -109,7 +109,7 @@ def test_demo_prepares_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         out.mkdir(parents=True)
         built.append("workspace")
 
-    monkeypatch.setattr(demo, "build_workspace", build)
+    monkeypatch.setattr("lbsf_core.workspace.build.build_workspace", build)
     monkeypatch.setattr(demo.Workspace, "open", lambda path: None)
     ready = demo.prepare(tmp_path / "demo")
     assert demo.prepare(tmp_path / "demo") == ready

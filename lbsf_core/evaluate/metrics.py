@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest
 from sklearn.metrics import (
     average_precision_score,
     brier_score_loss,
@@ -140,11 +139,3 @@ def bootstrap_rows(
         if 0 < labels[rows].sum() < len(rows):
             drawn.append(rows)
     return drawn
-
-
-def wilson(bad: int, total: int) -> tuple[float, float, float]:
-    """A rate and its 95 % Wilson interval; all NaN when there is nothing to count."""
-    if not total:
-        return float("nan"), float("nan"), float("nan")
-    interval = binomtest(int(bad), int(total)).proportion_ci(0.95, method="wilson")
-    return bad / total, float(interval.low), float(interval.high)

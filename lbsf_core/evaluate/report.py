@@ -13,7 +13,8 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from lbsf_core.errors import LbsfError
-from lbsf_core.evaluate.metrics import METRICS, Metric, bootstrap_rows, evaluate, wilson
+from lbsf_core.evaluate.intervals import wilson
+from lbsf_core.evaluate.metrics import METRICS, Metric, bootstrap_rows, evaluate
 from lbsf_core.files import atomic_write, dump_json, read_json
 
 REPORT, PREDICTIONS = "report.json", "predictions.parquet"

@@ -22,13 +22,16 @@ from safetensors import SafetensorError
 import lbsf_core
 from lbsf_core.config import ModelConfig
 from lbsf_core.errors import BundleError, LbsfError
-from lbsf_core.files import atomic_write, check_hashes, dump_json, read_json, recover, sha256
+from lbsf_core.files import atomic_write, dump_json, sha256
+from lbsf_core.model.bundle_files import (
+    AGAIN,
+    BUNDLE_VERSION,
+    MANIFEST,
+    WEIGHTS,
+    check_bundle,
+)
 from lbsf_core.model.lbsf import LBSF
 from lbsf_core.payments.schema import Field
-
-BUNDLE_VERSION = 1
-WEIGHTS, MANIFEST = "weights.safetensors", "manifest.json"
-_AGAIN = "Train it again with `lbsf train`, or copy the bundle again from where it came from."
 
 #: What reading a manifest or weights that do not fit together may raise.
 _BROKEN = (
@@ -98,25 +101,7 @@ class Bundle:
                 link, a path that leads out of the folder, a pickle or any other unknown file).
         """
         path = Path(path)
-        recover(path)
-        if not (path / MANIFEST).is_file():
-            raise BundleError(f"{path}: is no bundle (no {MANIFEST}). {_AGAIN}")
-        for entry in sorted(path.iterdir()):
-            if entry.is_symlink() or entry.name not in (WEIGHTS, MANIFEST):
-                raise BundleError(
-                    f"{entry}: a bundle holds {WEIGHTS} and {MANIFEST} as plain files and nothing "
-                    "else; refused. Remove the file if you trust the rest."
-                )
-        data = read_json(path / MANIFEST)
-        version = data.get("bundle_version") if isinstance(data, dict) else None
-        if version != BUNDLE_VERSION:
-            raise BundleError(
-                f"{path}: bundle version {version}, this lbsf reads {BUNDLE_VERSION}. {_AGAIN}"
-            )
-        files = data.get("files")
-        if not isinstance(files, dict) or set(files) != {WEIGHTS}:
-            raise BundleError(f"{path}: the manifest must name {WEIGHTS} alone; refused. {_AGAIN}")
-        check_hashes(path, files, BundleError, _AGAIN)
+        data = check_bundle(path)
         try:
             fields = [Field(**entry) for entry in data["fields"]]
             model = LBSF(ModelConfig.from_dict(data["config"]), fields, data["fitted"])
@@ -124,19 +109,9 @@ class Bundle:
             slope, intercept = (float(data["calibration"][k]) for k in ("slope", "intercept"))
             training, metrics, card = (dict(data[k]) for k in ("training", "metrics", "card"))
         except _BROKEN as error:
-            raise BundleError(f"{path}: does not hold together ({error}). {_AGAIN}") from error
+            raise BundleError(f"{path}: does not hold together ({error}). {AGAIN}") from error
         calibration = {"slope": slope, "intercept": intercept}
         return cls(model.eval(), calibration, training, metrics, card)
-
-
-def code_hash() -> str:
-    """SHA-256 over the sources of lbsf_core: names the code that made a bundle."""
-    root = Path(lbsf_core.__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def versions() -> dict[str, str]:

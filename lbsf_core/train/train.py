@@ -13,9 +13,9 @@ import numpy as np
 from lbsf_core.config import ModelConfig, TrainConfig
 from lbsf_core.errors import LbsfError, MetricError
 from lbsf_core.evaluate.metrics import evaluate
-from lbsf_core.files import dump_json
+from lbsf_core.files import code_hash, dump_json
 from lbsf_core.fold.store import FoldedStore
-from lbsf_core.model.bundle import Bundle, code_hash, versions
+from lbsf_core.model.bundle import Bundle, versions
 from lbsf_core.score.calibration import fit_calibration
 from lbsf_core.score.scorer import batch_logits
 from lbsf_core.train.loop import Fitted, Progress, fit

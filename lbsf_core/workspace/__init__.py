@@ -1,8 +1,15 @@
-"""The workspace: what the dashboard loads, and the only door it uses."""
+"""The workspace: what the dashboard loads, and the only door it uses.
+
+Opening and asking a workspace needs no model: torch, Captum and scikit-learn are loaded when a
+workspace is built or a score is explained, so that the dashboard's first chart does not wait.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from lbsf_core.errors import LbsfError, UnknownUserError, WorkspaceError
 from lbsf_core.explain.result import TOLERANCE, Explanation
-from lbsf_core.workspace.build import build_workspace
 from lbsf_core.workspace.facade import Workspace, find_workspaces
 from lbsf_core.workspace.types import (
     BAND_STARTS,
@@ -14,6 +21,9 @@ from lbsf_core.workspace.types import (
     SampleFilter,
     Summary,
 )
+
+if TYPE_CHECKING:
+    from lbsf_core.workspace.build import build_workspace
 
 __all__ = [
     "BANDS",
@@ -33,3 +43,11 @@ __all__ = [
     "build_workspace",
     "find_workspaces",
 ]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - the one late name
+    if name != "build_workspace":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from lbsf_core.workspace.build import build_workspace
+
+    return build_workspace

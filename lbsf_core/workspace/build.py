@@ -27,15 +27,20 @@ from lbsf_core.explain.batch import explain_all, read_attributions
 from lbsf_core.files import atomic_write, dump_json, sha256
 from lbsf_core.fold.store import PAYMENTS, FoldedStore
 from lbsf_core.fold.store import SAMPLES as STORE_SAMPLES
-from lbsf_core.model.bundle import MANIFEST as BUNDLE_MANIFEST
 from lbsf_core.model.bundle import Bundle
+from lbsf_core.model.bundle_files import MANIFEST as BUNDLE_MANIFEST
 from lbsf_core.score.scorer import score_store
 from lbsf_core.train.split import PARTS, parts
+from lbsf_core.workspace.layout import (
+    MANIFEST,
+    MERCHANTS,
+    MONTHS,
+    PERFORMANCE,
+    SAMPLES,
+    WORKSPACE_VERSION,
+)
 from lbsf_core.workspace.types import BAND_STARTS, BANDS
 
-WORKSPACE_VERSION = 1
-SAMPLES, MERCHANTS, MONTHS = "samples.parquet", "merchants.parquet", "months.parquet"
-PERFORMANCE, MANIFEST = "performance.json", "manifest.json"
 #: Points of the spend sparkline in the queue.
 SPARK = 12
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import false_discovery_control, norm
 
-from lbsf_core.evaluate.metrics import wilson
+from lbsf_core.evaluate.intervals import wilson
 from lbsf_core.workspace.queries import Tables, where
 from lbsf_core.workspace.types import CohortComparison, SampleFilter
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from lbsf_core.errors import LbsfError, UnknownUserError, WorkspaceError
-from lbsf_core.evaluate.metrics import wilson
-from lbsf_core.explain.gradient import explain
+from lbsf_core.evaluate.intervals import wilson
 from lbsf_core.explain.result import TOLERANCE, Explanation
 from lbsf_core.files import check_hashes, read_json, recover
 from lbsf_core.fold.store import FoldedStore
-from lbsf_core.model.bundle import Bundle
+from lbsf_core.model.bundle_files import check_bundle
 from lbsf_core.workspace import cohorts
-from lbsf_core.workspace.build import MANIFEST, PERFORMANCE, WORKSPACE_VERSION
+from lbsf_core.workspace.layout import MANIFEST, PERFORMANCE, WORKSPACE_VERSION
 from lbsf_core.workspace.queries import Tables, activity_query, where
 from lbsf_core.workspace.types import (
     Card,
@@ -28,6 +27,9 @@ from lbsf_core.workspace.types import (
     SampleFilter,
     Summary,
 )
+
+if TYPE_CHECKING:
+    from lbsf_core.model.bundle import Bundle
 
 _AGAIN = "Make the workspace again with `lbsf workspace`."
 #: Below this many payments a score rests on little.
@@ -95,7 +97,8 @@ class Workspace:
             check_hashes(path, manifest["files"], WorkspaceError, _AGAIN)
         workspace = cls(path, manifest)
         if verify:
-            _ = workspace.store, workspace.bundle  # both check their own hashes
+            _ = workspace.store  # checks its own hashes
+            check_bundle(path / "bundle")
         return workspace
 
     @cached_property
@@ -105,7 +108,9 @@ class Workspace:
 
     @cached_property
     def bundle(self) -> Bundle:
-        """The bundle."""
+        """The bundle. Loads the model's framework, which opening a workspace does not."""
+        from lbsf_core.model.bundle import Bundle
+
         return Bundle.load(self.path / "bundle")
 
     def summary(self) -> Summary:
@@ -352,6 +357,8 @@ class Workspace:
 
     def explanation(self, case: Case) -> Explanation:
         """Why the case has its score: computed now from its payments and the bundle."""
+        from lbsf_core.explain.gradient import explain
+
         return explain(self.bundle, self.store.read([case.sample]))[0]
 
     # ---- many -----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from lbsf_core.workspace.build import MERCHANTS, MONTHS, SAMPLES
+from lbsf_core.workspace.layout import MERCHANTS, MONTHS, SAMPLES
 from lbsf_core.workspace.types import SampleFilter
 
 #: Columns that a queue may be sorted by.

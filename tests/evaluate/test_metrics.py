@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbsf_core.errors import MetricError
+from lbsf_core.evaluate.intervals import wilson
 from lbsf_core.evaluate.metrics import (
     METRICS,
     auc,
@@ -17,7 +18,6 @@ from lbsf_core.evaluate.metrics import (
     evaluate,
     ks,
     pr_auc,
-    wilson,
 )
 
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from lbsf_core.errors import BundleError, LbsfError
-from lbsf_core.files import sha256
-from lbsf_core.model.bundle import Bundle, code_hash, versions
+from lbsf_core.files import code_hash, sha256
+from lbsf_core.model.bundle import Bundle, versions
 from tests.builders import flip_bit, random_batch, small_model
 
 BATCH = random_batch(0, 10)

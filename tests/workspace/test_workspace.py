@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -269,3 +271,16 @@ def test_filters_of_two_cohorts_do_not_share_parameters(workspace: Workspace) ->
     both = workspace.compare(one, replace(one, pd_max=1.0))
     assert both.sizes["samples"].tolist() == [0, 60]
     assert workspace.count(SampleFilter(cutoff_from=date(1999, 1, 1))) == 60
+
+
+def test_opening_and_asking_loads_no_model(tiny_workspace: Path) -> None:
+    """The dashboard's first chart must not wait for torch, Captum or scikit-learn."""
+    code = (
+        "import sys; from lbsf_core.workspace import Workspace\n"
+        "w = Workspace.open(sys.argv[1]); w.summary(); q = w.queue(); w.thresholds()\n"
+        "w.case(q['user_id'].iloc[0]); w.performance()\n"
+        "print([m for m in ('torch', 'captum', 'sklearn') if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, str(tiny_workspace)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

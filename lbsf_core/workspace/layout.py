@@ -1,0 +1,5 @@
+"""Names of what lies in a workspace, and its version. Imports nothing, so that opening is quick."""
+
+WORKSPACE_VERSION = 1
+SAMPLES, MERCHANTS, MONTHS = "samples.parquet", "merchants.parquet", "months.parquet"
+PERFORMANCE, MANIFEST = "performance.json", "manifest.json"
