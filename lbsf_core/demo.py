@@ -74,6 +74,6 @@ def prepare(out: str | Path, progress: Progress | None = None) -> Path:
             )
             break
         except AttributionsError:
-            continue  # other versions fold or count otherwise: explain every sample now (minutes)
+            continue  # other versions fold or count otherwise: explain every sample now
     stamp.write_text(dump_json(state), encoding="utf-8")
     return ready
