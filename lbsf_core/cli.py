@@ -248,7 +248,7 @@ def _step(step: Any) -> str:  # noqa: ANN401 - lbsf_core.train.loop.Step, import
 
 def _metric_rows(metrics: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - name -> value, lo, hi
     return [
-        (name, f"{m['value']:.3f}  (95 % {m['lo']:.3f} to {m['hi']:.3f})")
+        (name, f"{m['value']:.3f}  (95% {m['lo']:.3f} to {m['hi']:.3f})")
         for name, m in metrics.items()
     ]
 

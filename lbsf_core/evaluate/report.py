@@ -20,6 +20,8 @@ from lbsf_core.files import atomic_write, dump_json, read_json
 REPORT, PREDICTIONS = "report.json", "predictions.parquet"
 #: Borders of the history slices, in payments inside the window.
 HISTORY = (0, 25, 50, 100, 200, 400, 800)
+#: A slice has an AUC when it holds at least this many bad and this many good samples.
+FEWEST = 5
 #: Points of a drawn curve at most.
 POINTS = 400
 #: Bins of the drawn calibration, of equal count.
@@ -122,7 +124,7 @@ def _by_history(frame: pd.DataFrame) -> list[dict[str, Any]]:
             "lo": None,
             "hi": None,
         }
-        if 0 < labels.sum() < len(labels):
+        if FEWEST <= labels.sum() <= len(labels) - FEWEST:
             draws = [
                 roc_auc_score(labels[rows_], pds[rows_])
                 for rows_ in bootstrap_rows(labels, list(part["user_id"]), 300, 0)

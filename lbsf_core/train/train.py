@@ -119,7 +119,7 @@ def card(
     about, sizes, bad = store.manifest, training["sizes"], training["bad"]
     window = about.fold["window_days"]
     performance = [
-        f"{name} {m['value']:.3f} (95 % interval {m['lo']:.3f} to {m['hi']:.3f}) on the test part."
+        f"{name} {m['value']:.3f} (95% interval {m['lo']:.3f} to {m['hi']:.3f}) on the test part."
         for name, m in metrics.items()
     ]
     limits = [

@@ -17,6 +17,8 @@ from lbsf_core.workspace.types import CohortComparison, SampleFilter
 SMALL = 10
 #: A merchant is compared when at least this many samples of both cohorts paid there.
 FEWEST = 5
+#: A month of spend is shown when the windows of a cohort cover it at least this many times over.
+FEWEST_MONTHS = 0.5
 #: Most rows handed out in the merchant and attribution tables.
 MOST = 200
 _Z = 1.959964
@@ -32,7 +34,8 @@ def compare(
         condition, values = where(chosen, f"{key}_")
         clauses.append(
             f"SELECT '{key}' AS side, sample, user_id, pd, label, "  # noqa: S608 - see `where`
-            f"payments, merchants, money_out FROM read_parquet($samples) WHERE {condition}"
+            f"payments, merchants, money_out, part, window_start, first_payment, "
+            f"cutoff FROM read_parquet($samples) WHERE {condition}"
         )
         parameters |= values
     members = tables.ask(" UNION ALL ".join(clauses), **parameters)
@@ -43,6 +46,12 @@ def compare(
         for name, side in zip(names, sides.values(), strict=True)
         if len(side) < SMALL
     ]
+    seen = int(members["part"].isin(("train", "validation")).sum())
+    if seen:
+        warnings.append(
+            f"The model was built with {seen:,} of these samples: their default rates by score "
+            "look better than they would on new users."
+        )
     if overlap:
         warnings.append(
             f"{overlap:,} samples lie in both cohorts; differences and their intervals understate."
@@ -65,18 +74,30 @@ def compare(
     )
     spend = tables.ask(
         f"""
-        WITH members AS ({picked})
-        SELECT side, month, sum(m.spend) AS spend, sum(m.payments)::DOUBLE AS payments
-        FROM members JOIN read_parquet($months) m USING (sample)
-        GROUP BY ALL ORDER BY side, month
+        WITH members AS ({picked}),
+        spans AS (
+            SELECT side, epoch(coalesce(window_start, first_payment)) AS start,
+                   epoch(cutoff) AS stop
+            FROM members WHERE first_payment IS NOT NULL
+        ), months AS (
+            SELECT side, month, epoch(month) AS low, epoch(month + INTERVAL 1 MONTH) AS high,
+                   sum(m.spend) AS spend, sum(m.payments)::DOUBLE AS payments
+            FROM members JOIN read_parquet($months) m USING (sample) GROUP BY ALL
+        )
+        SELECT side, month, any_value(spend) AS spend, any_value(payments) AS payments,
+               sum(greatest(least(stop, high) - greatest(start, low), 0) / (high - low)) AS covered
+        FROM months JOIN spans USING (side) GROUP BY side, month ORDER BY side, month
         """,  # noqa: S608 - conditions hold parameters only
         **parameters,
     )
+    # A window covers only part of a month at its ends: per covered month, not per sample.
+    spend = spend[spend["covered"] >= FEWEST_MONTHS].reset_index(drop=True)
     size = {key: len(side) for key, side in sides.items()}
     label = dict(zip(("a", "b"), names, strict=True))
     for column in ("spend", "payments"):
-        spend[column] = spend[column] / spend["side"].map(size).astype(float)
+        spend[column] = spend[column] / spend["covered"]
     spend.insert(0, "cohort", spend.pop("side").map(label))
+    spend = spend.drop(columns="covered")
     return CohortComparison(
         names=names,
         sizes=pd.DataFrame([_size(label[key], side) for key, side in sides.items()]),

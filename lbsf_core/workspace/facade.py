@@ -121,6 +121,7 @@ class Workspace:
                       count(*) FILTER (label <> 'unknown') AS labelled,
                       count(*) FILTER (label = 'bad') AS bad,
                       min(cutoff) AS first_cutoff, max(cutoff) AS last_cutoff,
+                      count(*) FILTER (part IN ('train', 'validation')) AS seen,
                       coalesce(sum(dropped_payments), 0) AS dropped,
                       coalesce(max(abs(delta)), 0) AS max_delta,
                       coalesce(avg((abs(delta) <= $tolerance)::INTEGER), 1) AS additive
@@ -136,6 +137,12 @@ class Workspace:
             warnings.append(
                 f"{1 - row['additive']:.1%} of the explanations miss their total by more than "
                 f"{TOLERANCE:g} (largest error {row['max_delta']:.4f})."
+            )
+        if row["seen"]:
+            warnings.append(
+                f"The model was built with {int(row['seen']):,} of these {int(row['samples']):,} "
+                "samples: default rates by score look better here than they would on new users. "
+                "Filter by part 'test', or see the Model page."
             )
         if row["dropped"]:
             warnings.append(f"The fold's caps dropped {int(row['dropped']):,} payments.")
@@ -207,12 +214,16 @@ class Workspace:
         return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
 
     def thresholds(self, chosen: SampleFilter | None = None) -> pd.DataFrame:
-        """What approving everybody below each PD (0.00 to 1.00) would have meant.
+        """What approving everybody below a PD would have meant, for PDs from 0 to 1.
 
-        Columns: see `threshold`.
+        Every hundredth, and every hundredth part of the samples: where most PDs are small, the
+        even steps alone would pass over them. Columns: see `threshold`.
         """
         scores = self._scores(chosen)
-        return pd.DataFrame([_outcome(scores, t) for t in np.linspace(0, 1, 101).round(2)])
+        steps = np.linspace(0, 1, 101).round(2)
+        if len(scores):
+            steps = np.union1d(steps, np.quantile(scores["pd"], steps, method="nearest").round(6))
+        return pd.DataFrame([_outcome(scores, t) for t in steps])
 
     def threshold(self, chosen: SampleFilter | None, value: float) -> dict[str, Any]:
         """What approving everybody with PD < value would have meant.

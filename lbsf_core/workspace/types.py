@@ -122,8 +122,8 @@ class CohortComparison:
             samples_a, samples_b, ratio (share_a / share_b, add-half smoothed), lo, hi
             (95 % interval of the ratio), significant (interval excludes 1 after
             Benjamini-Hochberg at 5 %); most over-represented in A first.
-        spend: cohort, month (first day), spend (mean money out per sample and month),
-            payments (mean count per sample and month).
+        spend: cohort, month (first day), spend (mean money out per sample and month that its
+            window covers), payments (mean count likewise).
         attributions: merchant, mean_a, mean_b (mean attribution per sample of the cohort; a
             sample that never paid there counts 0), lo_a, hi_a, lo_b, hi_b (95 %), samples_a,
             samples_b; largest difference first.
@@ -153,8 +153,8 @@ class Performance:
         ks: threshold (PD), bad (share of bad at or above), good (share of good at or above);
             the KS statistic is the largest gap.
         calibration: bin, pd (mean predicted), rate (observed), lo, hi (95 % Wilson), samples.
-        by_history: history (payments, e.g. "1-49"), samples, bad, auc (NaN where one class is
-            missing), lo, hi, mean_pd, default_rate.
+        by_history: history (payments, e.g. "1-49"), samples, bad, auc (NaN with fewer than
+            five bad or five good), lo, hi, mean_pd, default_rate.
         warnings: plain sentences, e.g. few bad samples.
     """
 

@@ -155,7 +155,10 @@ def test_threshold_by_hand(workspace: Workspace, samples: pd.DataFrame) -> None:
     assert found["declined_default_rate"] == pytest.approx(bad[~approved].mean())
     assert found["capture"] == pytest.approx((bad & ~approved).sum() / bad.sum())
     table = workspace.thresholds()
-    assert len(table) == 101
+    steps = set(table["threshold"])
+    assert set(np.linspace(0, 1, 101).round(2)) <= steps
+    # Half of the samples is a step too, however small their PDs are.
+    assert ((table["approved"] >= 0.45) & (table["approved"] <= 0.55)).any()
     assert table["approved"].iloc[0] == 0.0
     assert table["approved"].is_monotonic_increasing
 
@@ -190,6 +193,39 @@ def test_cohorts_by_hand(workspace: Workspace, tiny_workspace: Path, samples: pd
     assert row["samples_a"] == len(payers & set(bad["sample"]))
     assert row["share_b"] == pytest.approx(len(payers & set(good["sample"])) / len(good))
     assert (found.merchants["lo"] <= found.merchants["ratio"]).all()
+
+
+def test_spend_is_per_covered_month(
+    workspace: Workspace, tiny_workspace: Path, samples: pd.DataFrame
+) -> None:
+    """By hand for one sample: money out of a month over the part of it that the window covers."""
+    row = samples.iloc[0]
+    alone = SampleFilter(user=row["user_id"])
+    found = workspace.compare(alone, alone).spend
+    months = pd.read_parquet(tiny_workspace / "months.parquet")
+    months = months[months["sample"] == row["sample"]]
+    start = row["window_start"] if pd.notna(row["window_start"]) else row["first_payment"]
+    expected = {}
+    for month, spend in zip(months["month"], months["spend"], strict=True):
+        low = pd.Timestamp(month, tz="UTC")
+        high = low + pd.DateOffset(months=1)
+        covered = (min(row["cutoff"], high) - max(start, low)) / (high - low)
+        if covered >= 0.5:
+            expected[pd.Timestamp(month)] = spend / covered
+    ours = found[found["cohort"] == "A"]
+    got = dict(zip(pd.to_datetime(ours["month"]), ours["spend"], strict=True))
+    assert got.keys() == expected.keys()
+    assert len(expected) > 3
+    for month, spend in expected.items():
+        assert got[month] == pytest.approx(spend)
+
+
+def test_samples_that_training_saw_are_said(workspace: Workspace, samples: pd.DataFrame) -> None:
+    seen = int(samples["part"].isin(("train", "validation")).sum())
+    assert any(f"{seen} of these 60" in line for line in workspace.summary().warnings)
+    unseen = SampleFilter(parts=("test",))
+    assert not any("built with" in w for w in workspace.compare(unseen, unseen).warnings)
+    assert any("built with" in w for w in workspace.compare(SampleFilter(), unseen).warnings)
 
 
 def test_a_cohort_against_itself_differs_nowhere(workspace: Workspace) -> None:
