@@ -136,7 +136,7 @@ def _charts(found: CohortComparison, summary: Summary) -> None:
         )
         _draw(charts.attributions(found.attributions, found.names), "cohort_attributions",
               "Mean attribution by merchant in both cohorts")  # fmt: skip
-    shell.section("Spend over time", "Mean money out per sample, for each full month that its window covers.")
+    shell.section("Spend over time", "Mean money out per sample, and month that its window covers.")
     _draw(charts.spend(found.spend, found.names, summary.currency), "cohort_spend",
           "Mean monthly spend of both cohorts")  # fmt: skip
     with st.container(horizontal=True):

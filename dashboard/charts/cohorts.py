@@ -156,7 +156,7 @@ def over_representation(frame: pd.DataFrame, names: tuple[str, str], most: int =
 
 
 def spend(frame: pd.DataFrame, names: tuple[str, str], currency: str) -> go.Figure:
-    """Mean money out per sample, for each full month that its window covers.
+    """Mean money out per sample and month that its window covers.
 
     Args:
         frame: `CohortComparison.spend`.
