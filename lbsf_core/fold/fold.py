@@ -1,24 +1,47 @@
-"""Fold: group each sample's payments by merchant, in one SQL statement, out of core.
+"""Fold: group each sample's payments by merchant, some users at a time.
 
     payments.parquet + labels.parquet -> STORE/payments.parquet   one row a kept payment
                                          STORE/samples.parquet    one row a sample
                                          STORE/manifest.json
 
-Measured alternatives and why this shape: design.md, "Folded store" (flat windowed SQL, no
-`list()`, which runs out of memory on a user with 10M payments).
+Payments as `lbsf ingest` writes them lie by user. So some users at a time are read (`source.py`)
+and grouped (`group.py`) while those before are written, and memory does not grow with the file.
+A file that does not lie by user is sorted first, by DuckDB, out of core. The tests hold this fold
+against the same one written as one SQL statement.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from lbsf_core.config import FoldConfig
 from lbsf_core.errors import IngestError, StoreError
 from lbsf_core.files import atomic_write, dump_json, sha256
+from lbsf_core.fold.batch import DAY, Floats, Ints
+from lbsf_core.fold.group import Grouped, group_payments
+from lbsf_core.fold.source import (
+    TIME,
+    Runs,
+    Samples,
+    Source,
+    codes_in_order,
+    find_runs,
+    read_samples,
+    sort_by_user,
+    tie_keys,
+)
 from lbsf_core.fold.store import (
     MANIFEST,
     PAYMENTS,
@@ -27,10 +50,12 @@ from lbsf_core.fold.store import (
     FoldedStore,
     StoreManifest,
 )
-from lbsf_core.payments.schema import Field, PaymentsMetadata, quote_identifier, read_metadata
+from lbsf_core.payments.schema import Field, read_metadata
 
 #: Rows of a Parquet row group: small enough that one user is a small read, large enough to scan.
 ROW_GROUP = 61_440
+#: Payments that are grouped at a time (a user with more is grouped whole).
+PART = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -58,55 +83,6 @@ class FoldSummary:
         ]
 
 
-def fold_sql(config: FoldConfig, extra: tuple[Field, ...], *, dropped: bool = False) -> str:
-    """The statement that folds, or with `dropped` the one that gives what the caps cut off.
-
-    Parameters: $payments, $labels (paths), and $window_days, $max_merchants, $max_payments where
-    the configuration sets them.
-
-    Segment order: most recent payment first, ties by merchant. Inside a segment: by time, ties by
-    amount, description and the extra fields, so that the order of the input never matters.
-    """
-    names = [quote_identifier(field.name) for field in extra]
-    columns = "".join(f", {name}" for name in names)
-    window = "AND p.timestamp >= s.cutoff - to_days($window_days)" if config.window_days else ""
-    rank = (
-        """, row_number() OVER (PARTITION BY sample, merchant
-             ORDER BY timestamp DESC, amount DESC, description DESC"""
-        + "".join(f", {name} DESC" for name in names)
-        + ") AS age"
-        if config.max_payments
-        else ", 0 AS age"
-    )
-    caps = [
-        *(["segment < $max_merchants"] if config.max_merchants else []),
-        *(["age <= $max_payments"] if config.max_payments else []),
-    ]
-    kept = " AND ".join(caps) or "true"
-    where = f"NOT ({kept})" if dropped else kept
-    return f"""
-        WITH samples AS (
-            SELECT (row_number() OVER (ORDER BY user_id, cutoff) - 1)::INTEGER AS sample,
-                   user_id, cutoff
-            FROM read_parquet($labels)
-        ), seen AS NOT MATERIALIZED ( -- reading twice beats holding every row (5.0 s, not 5.9 s)
-            SELECT s.sample, p.merchant, p.description, p.timestamp, p.amount{columns}
-            FROM read_parquet($payments) p JOIN samples s ON p.user_id = s.user_id
-            WHERE p.timestamp < s.cutoff {window}
-        ), segments AS (
-            SELECT sample, merchant,
-                   (row_number() OVER (PARTITION BY sample ORDER BY max(timestamp) DESC, merchant)
-                    - 1)::INTEGER AS segment
-            FROM seen GROUP BY sample, merchant
-        ), ranked AS (
-            SELECT sample, segment, merchant, description, timestamp, amount{columns}{rank}
-            FROM seen JOIN segments USING (sample, merchant)
-        )
-        SELECT sample, segment, merchant, description, timestamp, amount{columns}
-        FROM ranked WHERE {where}
-    """  # noqa: S608 - identifiers are quoted, values are parameters
-
-
 def fold(
     payments: str | Path,
     labels: str | Path,
@@ -117,12 +93,16 @@ def fold(
 ) -> FoldSummary:
     """Fold payments at the cutoffs of the labels into a store (written atomically).
 
+    Segment order: most recent payment first, ties by merchant. Inside a segment: by time, ties by
+    amount, description and the extra fields, so that the order of the input never matters.
+
     Args:
         payments: `payments.parquet` (see `lbsf_core.payments.schema`).
         labels: `labels.parquet`: user_id, cutoff, label (may be null: score only).
         out: folder of the new store; an existing one is replaced.
         config: window and caps; by default all history and no caps.
-        memory_limit: e.g. "2GB"; beyond it DuckDB spills to a temporary folder.
+        memory_limit: e.g. "2GB", for the sort of a file that does not lie by user; beyond it
+            DuckDB spills to a temporary folder.
 
     Raises:
         IngestError: a file is missing, unreadable, or lacks a column.
@@ -131,20 +111,28 @@ def fold(
     config = config or FoldConfig()
     payments, labels, out = Path(payments), Path(labels), Path(out)
     about, about_labels = read_metadata(payments), read_metadata(labels)
-    parameters: dict[str, object] = {"payments": str(payments), "labels": str(labels)}
-    parameters |= {k: v for k, v in config.to_dict().items() if v is not None}
-    with atomic_write(out) as folder, tempfile.TemporaryDirectory(prefix="lbsf-fold-") as spill:
+    with (
+        atomic_write(out) as folder,
+        tempfile.TemporaryDirectory(prefix="lbsf-fold-") as spill,
+        ThreadPoolExecutor(max_workers=os.cpu_count()) as pool,
+    ):
         folder.mkdir()
-        connection = duckdb.connect(config={"temp_directory": spill})
+        hashes = [pool.submit(sha256, path) for path in (payments, labels)]
         try:
-            connection.execute("SET TimeZone = 'UTC'")
-            if memory_limit:
-                connection.execute("SET memory_limit = $limit", {"limit": memory_limit})
-            _check_labels(connection, labels)
-            _write(connection, folder, config, about.extra_fields, parameters)
-        except duckdb.Error as error:
+            samples = read_samples(labels)
+            source = Source(payments, about.extra_fields)
+            runs = find_runs(source.open(), samples.users)
+            if runs is None:
+                ordered = Path(spill) / "by_user.parquet"
+                sort_by_user(payments, labels, about.extra_fields, ordered, memory_limit)
+                source = Source(ordered, about.extra_fields)
+                runs = find_runs(source.open(), samples.users)
+                assert runs is not None  # noqa: S101 - sorted a line before
+            counted = _fold_parts(source, samples, runs, config, folder / PAYMENTS, pool)
+        except (duckdb.Error, pa.ArrowException, IngestError, KeyError, OSError) as error:
             reason = str(error).splitlines()[0]
-            if str(folder) in reason or spill in reason:  # writing, not reading, failed
+            # Writing, not reading, failed: Arrow's error for damaged bytes has no number.
+            if getattr(error, "errno", None) or spill in reason:
                 raise StoreError(
                     f"{out}: can't be written ({reason}); what was there before is untouched. "
                     "Free some space or choose another folder, then run the command again."
@@ -153,109 +141,268 @@ def fold(
                 f"{payments} with {labels}: can't be folded ({reason}). "
                 "Make both with `lbsf ingest` and `lbsf ingest-labels`."
             ) from error
-        finally:
-            connection.close()
-        manifest = _manifest(folder, payments, labels, config, about, about_labels)
+        pq.write_table(
+            _samples_table(samples, counted, config),
+            folder / SAMPLES,
+            compression="zstd",
+            compression_level=1,
+            row_group_size=ROW_GROUP,
+            store_schema=False,
+        )
+        manifest = StoreManifest(
+            store_version=STORE_VERSION,
+            fold=config.to_dict(),
+            extra_fields=about.extra_fields,
+            currency=about.currency,
+            timezone=about.timezone,
+            simulated=about.simulated,
+            label=about_labels.label,
+            proxy=about_labels.proxy,
+            sources={
+                path.name: found.result()
+                for path, found in zip((payments, labels), hashes, strict=True)
+            },
+            files={name: sha256(folder / name) for name in (PAYMENTS, SAMPLES)},
+        )
         (folder / MANIFEST).write_text(dump_json(manifest.to_dict()), encoding="utf-8")
-    store = FoldedStore.open(out, verify=False)
-    return _summary(store)
+    return _summary(FoldedStore.open(out, verify=False))
 
 
-def _check_labels(connection: duckdb.DuckDBPyConnection, labels: Path) -> None:
-    double = connection.execute(
-        """SELECT user_id, cutoff::VARCHAR FROM read_parquet($labels)
-           GROUP BY user_id, cutoff HAVING count(*) > 1 ORDER BY ALL LIMIT 1""",
-        {"labels": str(labels)},
-    ).fetchone()
-    if double:
-        raise StoreError(
-            f"{labels}: user '{double[0]}' stands more than once at cutoff {double[1]}. "
-            "Keep one row for each (user, cutoff)."
-        )
+@dataclass(frozen=True)
+class _Part:
+    """Some users' folded payments, and what is known of each of their samples."""
+
+    table: pa.Table
+    first: int  # number of the first sample
+    counts: dict[str, npt.NDArray[np.generic]]
 
 
-def _write(
-    connection: duckdb.DuckDBPyConnection,
-    folder: Path,
+def _fold_parts(
+    source: Source,
+    samples: Samples,
+    runs: Runs,
     config: FoldConfig,
-    extra: tuple[Field, ...],
-    parameters: dict[str, object],
-) -> None:
-    """Write payments.parquet and samples.parquet into `folder`."""
-    target = {"target": str(folder / PAYMENTS)}
-    copy = f"(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {ROW_GROUP})"
-    order = ["sample", "segment", "timestamp", "amount", "description"]
-    order += [quote_identifier(field.name) for field in extra]
-    if config.max_merchants or config.max_payments:
-        # Counted over the whole window before the caps cut, so that nothing is dropped in silence.
-        connection.execute(
-            f"""CREATE TEMP TABLE dropped AS
-                SELECT sample, count(*) AS payments, sum(abs(amount)) AS amount,
-                       count(DISTINCT merchant) FILTER (segment >= $cap) AS merchants
-                FROM ({fold_sql(config, extra, dropped=True)}) GROUP BY sample""",  # noqa: S608
-            parameters | {"cap": config.max_merchants or 2**31 - 1},
-        )
-    else:
-        connection.execute(
-            """CREATE TEMP TABLE dropped (sample INTEGER, payments BIGINT, amount DOUBLE,
-                                          merchants BIGINT)"""
-        )
-    connection.execute(
-        f"COPY ({fold_sql(config, extra)} ORDER BY {', '.join(order)}) TO $target {copy}",
-        parameters | target,
-    )
-    window = "cutoff - to_days($window_days)" if config.window_days else "NULL::TIMESTAMPTZ"
-    days = {"window_days": config.window_days} if config.window_days else {}
-    connection.execute(
-        f"""
-        COPY (
-            WITH samples AS (
-                SELECT (row_number() OVER (ORDER BY user_id, cutoff) - 1)::INTEGER AS sample,
-                       user_id, cutoff, label::DOUBLE AS label, {window} AS window_start
-                FROM read_parquet($labels)
-            ), counts AS (
-                SELECT sample, count(*) AS payments, max(segment) + 1 AS segments,
-                       sum(greatest(amount, 0)) AS money_in, sum(greatest(-amount, 0)) AS money_out,
-                       min(timestamp) AS first_payment, max(timestamp) AS last_payment
-                FROM read_parquet($target) GROUP BY sample
-            )
-            SELECT sample, user_id, cutoff, label, window_start,
-                   coalesce(c.payments, 0)::BIGINT AS payments,
-                   coalesce(c.segments, 0)::BIGINT AS segments,
-                   coalesce(sum(c.payments) OVER (ORDER BY sample ROWS BETWEEN
-                       UNBOUNDED PRECEDING AND 1 PRECEDING), 0)::BIGINT AS row_start,
-                   coalesce(c.money_in, 0)::DOUBLE AS money_in,
-                   coalesce(c.money_out, 0)::DOUBLE AS money_out,
-                   c.first_payment, c.last_payment,
-                   coalesce(d.payments, 0)::BIGINT AS dropped_payments,
-                   coalesce(d.merchants, 0)::BIGINT AS dropped_merchants,
-                   coalesce(d.amount, 0)::DOUBLE AS dropped_amount
-            FROM samples LEFT JOIN counts c USING (sample) LEFT JOIN dropped d USING (sample)
-            ORDER BY sample
-        ) TO $samples {copy}""",  # noqa: S608
-        {"labels": parameters["labels"], "samples": str(folder / SAMPLES)} | target | days,
-    )
+    target: Path,
+    pool: ThreadPoolExecutor,
+) -> dict[str, npt.NDArray[np.generic]]:
+    """Fold all runs into `target`; gives the columns of the samples table that are counted."""
+    size = len(samples.user)
+    counted: dict[str, npt.NDArray[np.generic]] = {
+        name: np.zeros(size, dtype) for name, dtype in _COUNTED.items()
+    }
+    with _Writer(target, source.extra) as writer:
+        for part in _ahead(pool, source, samples, runs, config):
+            for name, values in part.counts.items():
+                counted[name][part.first : part.first + len(values)] = values
+            writer.add(part.table)
+    return counted
 
 
-def _manifest(
-    folder: Path,
-    payments: Path,
-    labels: Path,
-    config: FoldConfig,
-    about: PaymentsMetadata,
-    about_labels: PaymentsMetadata,
-) -> StoreManifest:
-    return StoreManifest(
-        store_version=STORE_VERSION,
-        fold=config.to_dict(),
-        extra_fields=about.extra_fields,
-        currency=about.currency,
-        timezone=about.timezone,
-        simulated=about.simulated,
-        label=about_labels.label,
-        proxy=about_labels.proxy,
-        sources={payments.name: sha256(payments), labels.name: sha256(labels)},
-        files={name: sha256(folder / name) for name in (PAYMENTS, SAMPLES)},
+#: Columns of the samples table that the fold counts.
+_COUNTED = {
+    "payments": np.int64,
+    "segments": np.int64,
+    "money_in": np.float64,
+    "money_out": np.float64,
+    "first_payment": np.int64,  # microseconds UTC; meaningless without a payment
+    "last_payment": np.int64,
+    "dropped_payments": np.int64,
+    "dropped_merchants": np.int64,
+    "dropped_amount": np.float64,
+}
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, source: Source, samples: Samples, runs: Runs, config: FoldConfig
+) -> Iterator[_Part]:
+    """The parts in order, folded by threads while the caller writes those before."""
+    per_user = np.bincount(samples.user, minlength=len(samples.users))
+    waiting: deque[Future[_Part]] = deque()
+    for begin, end in runs.parts(per_user[runs.user], PART):
+        if len(waiting) >= (os.cpu_count() or 1):
+            yield waiting.popleft().result()
+        some = Runs(runs.user[begin:end], runs.start[begin:end], runs.stop[begin:end])
+        waiting.append(pool.submit(_fold_part, source, samples, some, config))
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _fold_part(source: Source, samples: Samples, runs: Runs, config: FoldConfig) -> _Part:
+    """Read and fold the rows of neighbouring runs."""
+    start, stop = int(runs.start[0]), int(runs.stop[-1])
+    columns = source.read(start, stop)
+    # Rows of users that no sample asks for may lie between: their user is -1 and drops out.
+    lengths = runs.stop - runs.start
+    user = np.repeat(np.arange(len(runs.user)), lengths)
+    if len(user) < stop - start:
+        rows = np.repeat(runs.start - start - (np.cumsum(lengths) - lengths), lengths)
+        taken = pa.array(rows + np.arange(len(rows)))
+        columns = {name: column.take(taken) for name, column in columns.items()}
+    time = columns["timestamp"].cast(pa.int64()).fill_null(np.iinfo(np.int64).max).to_numpy()
+    amount = columns["amount"].to_numpy(zero_copy_only=False)
+    merchant, merchants = codes_in_order(columns["merchant"])
+    low = int(np.searchsorted(samples.user, runs.user[0], side="left"))
+    high = int(np.searchsorted(samples.user, runs.user[-1], side="right"))
+    owner = samples.user[low:high]
+    # Samples in between whose user has no payment in the file see no row.
+    local = np.searchsorted(runs.user, owner)
+    present = runs.user[np.minimum(local, len(runs.user) - 1)] == owner
+    numbers = np.flatnonzero(present)
+    ties = ["amount", "description", *(field.name for field in source.extra)]
+    found = group_payments(
+        user,
+        time,
+        merchant,
+        amount,
+        sample_user=local[present],
+        cutoff=samples.cutoff[low:high][present],
+        config=config,
+        tie_keys=lambda rows: tie_keys([columns[name] for name in ties], rows),
+    )
+    sample = numbers[found.sample] + low
+    taken = pa.array(found.rows)
+    out = {
+        "sample": pa.array(sample.astype(np.int32)),
+        "segment": pa.array(found.segment.astype(np.int32)),
+        "merchant": pa.DictionaryArray.from_arrays(
+            pa.array(merchant[found.rows].astype(np.int32)), merchants
+        ),
+    }
+    for name, column in columns.items():
+        if name != "merchant":
+            out[name] = column.take(taken)
+    counts = _counts(found, time, amount, numbers, high - low)
+    return _Part(pa.table(out), low, counts)
+
+
+def _counts(
+    found: Grouped, time: Ints, amount: Floats, numbers: Ints, size: int
+) -> dict[str, npt.NDArray[np.generic]]:
+    """What is counted for each of `size` samples; `numbers` says which of them were grouped."""
+    counts = {name: np.zeros(size, dtype) for name, dtype in _COUNTED.items()}
+    sample = numbers[found.sample]
+    money, when = amount[found.rows], time[found.rows]
+    counts["payments"] = np.bincount(sample, minlength=size)
+    if len(sample):
+        starts = np.flatnonzero(np.append(True, sample[1:] != sample[:-1]))
+        of = sample[starts]
+        counts["segments"][of] = found.segment[np.append(starts[1:], len(sample)) - 1] + 1
+        for name, ufunc, values in (
+            ("money_in", np.add, np.maximum(money, 0)),
+            ("money_out", np.add, np.maximum(-money, 0)),
+            ("first_payment", np.minimum, when),
+            ("last_payment", np.maximum, when),
+        ):
+            counts[name][of] = ufunc.reduceat(values, starts)
+    counts["dropped_payments"][numbers] = found.dropped_payments
+    counts["dropped_merchants"][numbers] = found.dropped_merchants
+    counts["dropped_amount"][numbers] = found.dropped_amount
+    return counts
+
+
+class _Writer:
+    """Writes payments in row groups of one size, whatever the parts they come in."""
+
+    def __init__(self, path: Path, extra: tuple[Field, ...]) -> None:
+        kinds = {"sample": pa.int32(), "segment": pa.int32()}
+        kinds |= {"merchant": pa.string(), "description": pa.string()}
+        kinds |= {"timestamp": TIME, "amount": pa.float64()}
+        for field in extra:
+            other = TIME if field.sql_type == "TIMESTAMPTZ" else pa.float64()
+            kinds[field.name] = pa.string() if field.is_string else other
+        self.texts = [name for name, kind in kinds.items() if kind == pa.string()]
+        self.schema = pa.schema(
+            [
+                (name, pa.dictionary(pa.int32(), kind) if name in self.texts else kind)
+                for name, kind in kinds.items()
+            ]
+        )
+        self.pending = self.schema.empty_table()
+        rising = ("sample", "segment", "timestamp")
+        self.file = pq.ParquetWriter(
+            path,
+            self.schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=self.texts,
+            column_encoding=dict.fromkeys(rising, "DELTA_BINARY_PACKED"),
+            store_schema=False,
+        )
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None and len(self.pending):
+                self._write(self.pending)
+        finally:
+            self.file.close()
+
+    def add(self, table: pa.Table) -> None:
+        """Take some rows; whole row groups go to the file."""
+        if len(self.pending):
+            table = pa.concat_tables([self.pending, table.cast(self.schema)])
+            table = table.unify_dictionaries().combine_chunks()
+        done = len(table) - len(table) % ROW_GROUP
+        for start in range(0, done, ROW_GROUP):
+            self._write(table.slice(start, ROW_GROUP))
+        self.pending = table.slice(done).cast(self.schema)
+
+    def _write(self, table: pa.Table) -> None:
+        for place, name in enumerate(self.schema.names):
+            if name in self.texts:
+                table = table.set_column(place, name, _compact(table[name].chunk(0)))
+        self.file.write_table(table.cast(self.schema), row_group_size=ROW_GROUP)
+
+
+def _compact(column: pa.DictionaryArray) -> pa.DictionaryArray:
+    """The same texts with a dictionary of those used, in order of first appearance."""
+    size = len(column.dictionary)
+    codes = column.indices.fill_null(size).to_numpy(zero_copy_only=False)
+    first = np.full(size + 1, -1, dtype=np.int64)
+    first[codes[::-1]] = np.arange(len(codes))[::-1]  # of equal codes the last written stays
+    first[size] = -1
+    used = np.flatnonzero(first >= 0)
+    used = used[np.argsort(first[used])]
+    number = np.zeros(size + 1, dtype=np.int32)
+    number[used] = np.arange(len(used), dtype=np.int32)
+    indices = pa.array(number[codes], mask=codes == size)
+    return pa.DictionaryArray.from_arrays(indices, column.dictionary.take(pa.array(used)))
+
+
+def _samples_table(
+    samples: Samples, counted: dict[str, npt.NDArray[np.generic]], config: FoldConfig
+) -> pa.Table:
+    """The samples table of the store."""
+    size = len(samples.user)
+    empty = counted["payments"] == 0
+    window = np.zeros(size, dtype=np.int64)
+    if config.window_days:
+        window = samples.cutoff - config.window_days * DAY
+
+    def times(values: npt.NDArray[np.generic], missing: npt.NDArray[np.bool_]) -> pa.Array:
+        return pa.array(values, mask=missing).cast(TIME)
+
+    before = np.cumsum(counted["payments"]) - counted["payments"]
+    return pa.table(
+        {
+            "sample": pa.array(np.arange(size, dtype=np.int32)),
+            "user_id": samples.table["user_id"],
+            "cutoff": samples.table["cutoff"],
+            "label": samples.table["label"],
+            "window_start": times(window, np.full(size, not config.window_days)),
+            "payments": counted["payments"],
+            "segments": counted["segments"],
+            "row_start": before,
+            "money_in": counted["money_in"],
+            "money_out": counted["money_out"],
+            "first_payment": times(counted["first_payment"], empty),
+            "last_payment": times(counted["last_payment"], empty),
+            "dropped_payments": counted["dropped_payments"],
+            "dropped_merchants": counted["dropped_merchants"],
+            "dropped_amount": counted["dropped_amount"],
+        }
     )
 
 

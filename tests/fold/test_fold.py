@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -14,11 +15,13 @@ from hypothesis import strategies as st
 
 from lbsf_core.config import FoldConfig
 from lbsf_core.errors import IngestError, StoreError
+from lbsf_core.fold import fold as fold_module
 from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.fold.fold import fold
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.payments.schema import Field, FieldKind
 from tests.builders import Payment, fold_rows, write_labels, write_payments
+from tests.fold.sql_fold import sql_fold
 
 # Two users, three merchants. Ann's rent and shop were last paid on the same instant.
 PAYMENTS: list[Payment] = [
@@ -276,10 +279,63 @@ def test_fold_then_unfold_gives_back_every_payment_to_the_cent(payments) -> None
     assert sorted(found, key=repr) == sorted(expected, key=repr)
 
 
+@settings(max_examples=40, deadline=None)
+@given(_payments, _configs, st.sampled_from([1, 3, 1000]))
+def test_the_fold_is_the_one_that_sql_gives(payments, config, part) -> None:
+    """Whatever lies by user or not, and however many users are grouped at a time."""
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fold_module, "PART", part)
+        folder = Path(name)
+        for payers in (payments, sorted(payments, key=lambda p: p[0])):
+            store = fold_rows(folder, payers, _labels, config, extra=EXTRA)
+            table = pq.read_table(store.path / "payments.parquet")
+            for column in ("timestamp", "booked"):
+                place = table.column_names.index(column)
+                table = table.set_column(place, column, table[column].cast(pa.int64()))
+            found = list(zip(*(table[c].to_pylist() for c in table.column_names), strict=True))
+            paths = (folder / f"store.{kind}.parquet" for kind in ("payments", "labels"))
+            assert found == sql_fold(*paths, config, EXTRA)
+
+
+def test_row_groups_have_one_size_whatever_the_parts(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(fold_module, "ROW_GROUP", 100)
+    monkeypatch.setattr(fold_module, "PART", 70)
+    many = [
+        (f"u{i % 13:02d}", f"m{i * 7 % 11}", f"2024-01-{i % 28 + 1:02d}", float(i), f"text {i % 9}")
+        for i in range(1_000)
+    ]
+    store = fold_rows(tmp_path, many, [(f"u{i:02d}", "2024-02-01", 0.0) for i in range(13)])
+    meta = pq.read_metadata(store.path / "payments.parquet")
+    sizes = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
+    assert sizes == [100] * 10
+    paths = (tmp_path / f"store.{kind}.parquet" for kind in ("payments", "labels"))
+    expected = [(s, g, m, d, a) for s, g, m, d, _, a in sql_fold(*paths, FoldConfig())]
+    assert [(s, g, m, d, a) for s, g, m, _, a, d in rows(store)] == expected
+
+
+def test_users_without_a_sample_and_samples_without_a_user_drop_out(tmp_path: Path) -> None:
+    many = [(user, "shop", "2024-01-05", -1.0, user) for user in "acegi" for _ in range(3)]
+    labels = [(user, "2024-02-01", 0.0) for user in "bcdgz"]
+    store = fold_rows(tmp_path, many, labels)
+    assert store.samples["payments"].tolist() == [0, 3, 0, 3, 0]
+    assert [(row[0], row[5]) for row in rows(store)] == [(1, "c")] * 3 + [(3, "g")] * 3
+
+
+def test_fault_20_damaged_payments_are_said_to_be_damaged_not_the_disk_full(tmp_path: Path) -> None:
+    payments = write_payments(tmp_path / "payments.parquet", PAYMENTS * 50)
+    labels = write_labels(tmp_path / "labels.parquet", LABELS)
+    data = bytearray(payments.read_bytes())
+    data[4:200] = bytes(196)
+    payments.write_bytes(data)
+    with pytest.raises(IngestError, match="can't be folded"):
+        fold(payments, labels, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
 @settings(max_examples=12, deadline=None)
 @given(_payments)
-def test_sql_and_python_fold_alike(payments) -> None:
-    """`FoldedBatch.from_rows` is written apart from the SQL: both must mean the same fold."""
+def test_a_batch_from_rows_folds_alike(payments) -> None:
+    """`FoldedBatch.from_rows` is written apart from the fold on disk: both must mean the same."""
     with tempfile.TemporaryDirectory() as folder:
         store = fold_rows(Path(folder), [p[:5] for p in payments], _labels)
         batch = store.read(np.arange(3))

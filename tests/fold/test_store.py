@@ -71,7 +71,7 @@ def test_one_user_is_read_across_row_groups(
     payments = [(user, *paid) for user, _, rows in samples for paid in rows]
     labels = [(user, cutoff, 1.0) for user, cutoff, _ in samples]
     whole = fold_rows(tmp_path, payments, labels)
-    monkeypatch.setattr(fold_module, "ROW_GROUP", 2048)  # DuckDB's smallest
+    monkeypatch.setattr(fold_module, "ROW_GROUP", 2048)
     cut = fold_rows(tmp_path, payments, labels, name="cut")
     assert cut._file.metadata.num_row_groups > 3 > whole._file.metadata.num_row_groups
     for rows in ([0], [4], [3, 1], [2, 2], range(5)):
