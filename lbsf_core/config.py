@@ -66,6 +66,10 @@ class ModelConfig(Config):
         bins: knots of the piecewise-linear encoding of amounts and numbers.
         dropout: on payment, merchant and user vectors while training.
         text_dropout: share of whole text embeddings dropped while training.
+        attention: "learned", or "mean" where every payment and merchant weighs the same.
+        forecasts: outputs of pre-training (what comes next) that the score is a linear function of;
+            0 = not pre-trained, the score comes from a head of its own.
+        rhythm: whether a user's payments through time, over all merchants, are a part of the model.
     """
 
     width: int = 64
@@ -76,10 +80,15 @@ class ModelConfig(Config):
     bins: int = 16
     dropout: float = 0.1
     text_dropout: float = 0.5
+    attention: str = "learned"
+    rhythm: bool = True
+    forecasts: int = 0
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
             raise LbsfError(f"width {self.width} can't be divided among {self.heads} heads.")
+        if self.attention not in ("learned", "mean"):
+            raise LbsfError(f"attention is '{self.attention}'; choose 'learned' or 'mean'.")
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,8 @@ class TrainConfig(Config):
         weight_decay: AdamW weight decay, on matrices only.
         warmup: share of all steps spent warming up.
         patience: epochs without a better validation AUC before stopping.
+        keep: "best" keeps the weights of the best validation AUC, "last" the last ones and trains
+            for all epochs: better where the validation part holds few bad samples.
         positive_weight: how far class imbalance is evened out, 0 = not, 1 = fully
             (weight of a bad sample = (good / bad) ** positive_weight).
         clip: largest gradient norm.
@@ -109,6 +120,7 @@ class TrainConfig(Config):
     weight_decay: float = 0.05
     warmup: float = 0.1
     patience: int = 5
+    keep: str = "best"
     positive_weight: float = 0.5
     clip: float = 1.0
     split_by: str = "user"
@@ -138,3 +150,39 @@ class TrainConfig(Config):
             raise LbsfError(
                 f"validation {self.validation} and test {self.test} leave nothing to train on."
             )
+
+
+@dataclass(frozen=True)
+class PretrainConfig(Config):
+    """How a model is trained on what comes next, without labels.
+
+    Attributes:
+        horizon_days: how far ahead is looked.
+        every_days: days between the cutoffs of one user.
+        least_payments: payments before a cutoff, at least.
+        active_days: the last payment before a cutoff is at most this old.
+        end: "file" where every user is observed until the file's last payment (silence means
+            that nothing was paid), "user" where histories are cut off at each user's last payment.
+        epochs: passes, each over `epoch_share` of the samples.
+        epoch_share: share of the samples drawn anew for every epoch.
+        batch_samples: samples in one step.
+        learning_rate: peak of AdamW's rate.
+        fit_samples: samples that knots and scales are fitted on, at most.
+        seed: of weights and order.
+    """
+
+    horizon_days: int = 120
+    every_days: int = 30
+    least_payments: int = 10
+    active_days: int = 60
+    end: str = "file"
+    epochs: int = 8
+    epoch_share: float = 0.5
+    batch_samples: int = 128
+    learning_rate: float = 2e-3
+    fit_samples: int = 4000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.end not in ("file", "user"):
+            raise LbsfError(f"end is '{self.end}'; choose 'file' or 'user'.")

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lbsf_core.cli import app, main
+from lbsf_core.evaluate.metrics import METRICS
 from lbsf_core.errors import LbsfError
 from lbsf_core.explain.result import TOLERANCE
 
@@ -61,7 +62,7 @@ def test_from_payments_to_an_explained_score(tmp_path: Path) -> None:
         *("--out", tmp_path / "evaluation"),
     )
     report = json.loads(cv.stdout)
-    assert set(report["metrics"]) == {"AUC", "KS", "PR-AUC", "Brier", "ECE"}
+    assert set(report["metrics"]) == set(METRICS)
     assert len(report["by_repeat"]["AUC"]) == 2
     lbsf(
         *("workspace", store, bundle, "--out", tmp_path / "workspace"),

@@ -16,6 +16,8 @@ MEANING = {
     "KS": "Largest gap between the shares of bad and good at or above a score.",
     "PR-AUC": "Mean precision over all recalls; guessing gives the share of bad samples.",
     "Brier": "Mean squared error of the PD; lower is better.",
+    "Top-decile capture": "Share of all bad samples among the tenth with the highest PD.",
+    "Calibration slope": "1 = PDs as spread as the outcomes; below 1 = PDs too extreme.",
     "ECE": "Mean distance between predicted and observed rate over bins; lower is better.",
 }
 

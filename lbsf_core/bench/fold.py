@@ -14,8 +14,8 @@ import duckdb
 
 from lbsf_core.bench.contestants import CONTESTANTS, WINDOW_DAYS
 from lbsf_core.bench.data import write_payments
-from lbsf_core.bench.machine import machine
 from lbsf_core.errors import LbsfError
+from lbsf_core.machine import machine
 
 
 def bench_fold(

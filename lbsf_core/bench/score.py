@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from lbsf_core.bench.data import folded_users
-from lbsf_core.bench.machine import machine
-from lbsf_core.bench.peers import FlatPeer, GRUBody, TransformerBody
 from lbsf_core.config import ModelConfig
 from lbsf_core.errors import LbsfError
+from lbsf_core.evaluate.peers import FlatPeer, GRUBody, TransformerBody
 from lbsf_core.fold.batch import FoldedBatch
+from lbsf_core.machine import machine
 from lbsf_core.model.fields import TextEncoder
 from lbsf_core.model.lbsf import LBSF
 from lbsf_core.score.scorer import BATCH_PAYMENTS

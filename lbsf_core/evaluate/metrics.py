@@ -72,12 +72,43 @@ def ece(labels: Floats, pd: Floats, bins: int = ECE_BINS) -> float:
     return float(sum(abs(y[i].mean() - p[i].mean()) * len(i) for i in parts) / len(p))
 
 
+def top_decile(labels: Floats, pd: Floats) -> float:
+    """Share of all bad samples among the tenth with the highest PD (equal PDs count in part)."""
+    size = len(pd) / 10
+    order = np.argsort(-pd, kind="stable")
+    _, group = np.unique(-pd[order], return_inverse=True)
+    mean = np.bincount(group, weights=labels[order]) / np.bincount(group)
+    whole = int(size)
+    captured = mean[group][:whole].sum() + (size - whole) * mean[group][min(whole, len(pd) - 1)]
+    return float(captured / labels.sum())
+
+
+def calibration_slope(labels: Floats, pd: Floats) -> float:
+    """Slope of the labels on the log-odds of the PD: 1 = right, below 1 = PDs too extreme."""
+    p = np.clip(pd, 1e-6, 1 - 1e-6)
+    odds = np.log(p / (1 - p))
+    if np.ptp(odds) < 1e-9:
+        return 0.0
+    x = np.stack([np.ones_like(odds), odds], axis=1)
+    weights = np.array([0.0, 1.0])
+    for _ in range(20):  # Newton's method: two parameters, a few steps
+        q = 0.5 * (1 + np.tanh(0.5 * (x @ weights)))
+        curvature = x.T @ (x * (q * (1 - q) + 1e-9)[:, None])
+        step = np.linalg.solve(curvature, x.T @ (labels - q))
+        weights += np.clip(step, -2.0, 2.0)
+        if np.abs(step).max() < 1e-8:
+            break
+    return float(weights[1])
+
+
 METRICS: dict[str, tuple[Callable[[Floats, Floats], float], str]] = {
     "AUC": (auc, "higher"),
     "KS": (ks, "higher"),
     "PR-AUC": (pr_auc, "higher"),
+    "Top-decile capture": (top_decile, "higher"),
     "Brier": (brier, "lower"),
     "ECE": (ece, "lower"),
+    "Calibration slope": (calibration_slope, "near 1"),
 }
 
 

@@ -94,7 +94,7 @@ def _integrate(model: LBSF, batch: FoldedBatch, steps: int) -> Attributions:
     gates = model.field_weights().detach()
     with torch.no_grad():
         vectors = model.field_vectors(batch)  # (N, F, D)
-        fused, statistics = model.fuse(vectors), model.merchants.scaled(batch)
+        fused, statistics = model.fuse(vectors), model.statistics(batch)
         typical = model.fuse(model.typical).expand_as(fused)
         zero = torch.zeros_like(statistics)
         logits = model.forward_from(fused, statistics, layout).cpu().double().numpy()

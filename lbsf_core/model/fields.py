@@ -188,12 +188,14 @@ class TextEncoder(FieldEncoder):
         self.cache = TextCache(buckets)
 
     def _column(self, batch: FoldedBatch) -> Strings:
-        return batch.merchants if self.field.name == "merchant" else batch.texts[self.field.name]
+        """The texts; merchants stand once a segment, unless the fold is by something else."""
+        known = batch.texts.get(self.field.name)
+        return batch.merchants if known is None else known
 
     def entries(self, batch: FoldedBatch) -> Entries:
         """One row a payment: its text."""
         codes = self._column(batch).codes
-        if self.field.name == "merchant":
+        if self.field.name not in batch.texts:
             codes = codes[batch.segment_of_payment]
         rows = torch.from_numpy(codes)[:, None]
         return Entries(rows, torch.ones(rows.shape))
@@ -217,18 +219,25 @@ class TextEncoder(FieldEncoder):
             known = self.cache.bags(words, state, lambda *at: self._bags(*at).cpu().numpy())
             bags = torch.from_numpy(known).to(weight.device)
         table: Tensor = self.project(bags)  # (U, D)
-        if self.training and self.drop:
-            # Whole texts are hidden, so that a model does not learn users by their shops.
-            kept = torch.rand(len(table), 1, device=table.device) >= self.drop
-            table = table * kept / (1.0 - self.drop)
+        return _hide_rows(table, self.drop if self.training else 0.0)
+
+
+def _hide_rows(table: Tensor, share: float) -> Tensor:
+    """Hide a share of whole texts, so that a model does not learn users by their shops."""
+    if not share:
         return table
+    kept = torch.rand(len(table), 1, device=table.device) >= share
+    return table * kept / (1.0 - share)
 
 
 class CategoryEncoder(FieldEncoder):
     """One row a category known from training; row 0 for the others."""
 
-    def __init__(self, field: Field, width: int, vocabulary: Sequence[str]) -> None:
+    def __init__(
+        self, field: Field, width: int, vocabulary: Sequence[str], drop: float = 0.0
+    ) -> None:
         super().__init__(field)
+        self.drop = drop
         self.vocabulary = {word: row for row, word in enumerate(vocabulary, start=1)}
         self.rows = nn.Embedding(len(vocabulary) + 1, width)
         nn.init.normal_(self.rows.weight, std=0.1)
@@ -243,7 +252,7 @@ class CategoryEncoder(FieldEncoder):
 
     def table(self, batch: FoldedBatch) -> Tensor:
         """(V + 1, D)."""
-        return self.rows.weight
+        return _hide_rows(self.rows.weight, self.drop if self.training else 0.0)
 
 
 class NumberEncoder(FieldEncoder):

@@ -3,7 +3,7 @@
     payments  (N, F fields)  --encoders, gated sum-->  (N, D)  --payment block-->  (N, D)
     segments                 --merchant aggregation-->  (S, D)
     relations                --Transformer across a user's merchants-->  (S, D)
-    users                    --attention pooling, head-->  (B,) logits of default
+    users                    --attention pooling, rhythm, head-->  (B,) logits of default
 
 Method: "Financial Risk Assessment via Long-term Payment Behavior Sequence Folding"
 (arXiv 2411.15056). The paper's equations and sizes are not public in detail; what stands here is
@@ -33,6 +33,7 @@ from lbsf_core.model.fields import (
 from lbsf_core.model.merchant import STATISTICS, MerchantAggregation, segment_statistics
 from lbsf_core.model.ragged import bag_sum, layer_norm, length_buckets, segment_ids
 from lbsf_core.model.relation import Bucket, RelationLayer, UserPooling
+from lbsf_core.model.rhythm import UserRhythm
 from lbsf_core.payments.schema import CORE_FIELDS, Field, FieldKind
 
 #: Payments that go through the payment block together on a CPU (measured: 19 ms for 32,768
@@ -118,13 +119,17 @@ class LBSF(nn.Module):
             for _ in range(config.relation_layers)
         )
         self.users = UserPooling(width)
-        self.head = nn.Sequential(
-            nn.Dropout(config.dropout),
-            nn.Linear(UserPooling.PARTS * width, width),
-            nn.GELU(),
-            nn.Dropout(config.dropout),
-            nn.Linear(width, 1),
-        )
+        self.rhythm = UserRhythm(width, config.dropout) if config.rhythm else None
+        hidden = [nn.Linear(self.user_width, width), nn.GELU(), nn.Dropout(config.dropout)]
+        self.head: nn.Module
+        if config.forecasts:  # pre-trained: the score is a linear function of what comes next
+            hidden[0] = nn.Linear(self.user_width, 2 * width)
+            self.forecast = nn.Sequential(*hidden[:2], nn.Linear(2 * width, config.forecasts))
+            self.head = nn.Linear(config.forecasts, 1)
+        else:
+            self.forecast = nn.Sequential(nn.Dropout(config.dropout))
+            self.head = nn.Sequential(*hidden, nn.Linear(width, 1))
+        self.merchants.uniform = self.users.uniform = config.attention == "mean"
         # The typical payment: mean vector of each field over the training part, (F, D).
         self.register_buffer("typical", torch.zeros(len(fields), width))
         self.typical: Tensor
@@ -136,14 +141,28 @@ class LBSF(nn.Module):
         fitted = {field.name: fit_field(field, train, config.bins) for field in fields}
         model = cls(config, fields, fitted)
         model.merchants.fit(segment_statistics(train))
+        if model.rhythm is not None:
+            model.rhythm.fit(train)
         return model
+
+    @property
+    def user_width(self) -> int:
+        """Size of a user's vector."""
+        return (UserPooling.PARTS + bool(self.config.rhythm)) * self.config.width
+
+    def statistics(self, batch: FoldedBatch) -> Tensor:
+        """(S, K) what is counted of each segment, scaled: 0 = the mean segment of training."""
+        counted = self.merchants.scaled(batch)
+        if self.rhythm is None:
+            return counted
+        return torch.cat([counted, self.rhythm.scaled(batch)], dim=1)
 
     def _encoder(self, field: Field) -> FieldEncoder:
         c, fitted = self.config, self.fitted[field.name]
         if field.kind is FieldKind.TEXT:
             return TextEncoder(field, c.width, c.text_width, c.text_buckets, c.text_dropout)
         if field.kind is FieldKind.CATEGORY:
-            return CategoryEncoder(field, c.width, fitted["vocabulary"])
+            return CategoryEncoder(field, c.width, fitted["vocabulary"], c.text_dropout)
         if field.name == "timestamp":
             return TimeEncoder(field, c.width, fitted["knots"])
         return NumberEncoder(field, c.width, fitted["knots"])
@@ -185,14 +204,14 @@ class LBSF(nn.Module):
         """(B,) logits of default; positive = risky."""
         self._check(batch)
         layout = Layout.of(batch, self.device)
-        return self._decode(self.fused(batch), self.merchants.scaled(batch), layout)
+        return self._decode(self.fused(batch), self.statistics(batch), layout)
 
     def forward_with_attention(self, batch: FoldedBatch) -> tuple[Tensor, Attention]:
         """(B,) logits and where the model looked."""
         self._check(batch)
         layout = Layout.of(batch, self.device)
         found: dict[str, Any] = {}
-        logits = self._decode(self.fused(batch), self.merchants.scaled(batch), layout, found)
+        logits = self._decode(self.fused(batch), self.statistics(batch), layout, found)
         return logits, Attention(
             payments=found["payments"].mean(dim=1),
             merchants=found["merchants"],
@@ -204,7 +223,7 @@ class LBSF(nn.Module):
         return torch.einsum("...fd,f->...d", fields, self.field_weights())
 
     def forward_from(self, fused: Tensor, statistics: Tensor, layout: Layout) -> Tensor:
-        """(B,) logits from (N, D) fused payments and (S, 11) statistics with the fold fixed.
+        """(B,) logits from (N, D) fused payments and (S, K) statistics with the fold fixed.
 
         The same function as `forward`; explanations interpolate its inputs.
         """
@@ -234,7 +253,28 @@ class LBSF(nn.Module):
         layout: Layout,
         found: dict[str, Any] | None = None,
     ) -> Tensor:
-        merchants, payment_weights = self.merchant_vectors(fused, statistics, layout)
+        users, _ = self.represent(fused, statistics, layout, found)
+        logits: Tensor = self.head(self.forecast(users))[:, 0]
+        return logits
+
+    def forecasts(self, batch: FoldedBatch) -> Tensor:
+        """(B, config.forecasts) what pre-training says comes next."""
+        self._check(batch)
+        layout = Layout.of(batch, self.device)
+        users, _ = self.represent(self.fused(batch), self.statistics(batch), layout)
+        said: Tensor = self.forecast(users)
+        return said
+
+    def represent(
+        self,
+        fused: Tensor,
+        statistics: Tensor,
+        layout: Layout,
+        found: dict[str, Any] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """(B, U) users and (S, D) related merchants; weights go to `found` where it is given."""
+        counted = statistics[:, : len(STATISTICS)]
+        merchants, payment_weights = self.merchant_vectors(fused, counted, layout)
         relations: list[list[Tensor]] = []
         for layer in self.relations:
             weights: list[Tensor] | None = None if found is None else []
@@ -242,14 +282,16 @@ class LBSF(nn.Module):
             if weights is not None:
                 relations.append(weights)
         users, merchant_weights = self.users(merchants, layout.user_offsets, layout.sample)
+        if self.rhythm is not None:
+            rhythm = self.rhythm(statistics[:, len(STATISTICS) :], layout.user_offsets)
+            users = torch.cat([users, rhythm], dim=1)
         if found is not None:
             found |= {
                 "payments": payment_weights,
                 "merchants": merchant_weights,
                 "relations": relations,
             }
-        logits: Tensor = self.head(users)[:, 0]
-        return logits
+        return users, merchants
 
     def _check(self, batch: FoldedBatch) -> None:
         for field in self.fields[len(CORE_FIELDS) :]:

@@ -78,6 +78,7 @@ class MerchantAggregation(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.scores = nn.Linear(width, heads)
+        self.uniform = False  # every payment weighs the same: a control
         self.pooled = nn.Linear((heads + 2) * width, width)
         self.statistics = nn.Linear(len(STATISTICS), width)
         self.register_buffer("mean", torch.zeros(len(STATISTICS)))
@@ -99,7 +100,12 @@ class MerchantAggregation(nn.Module):
         return ((values - self.mean) / self.scale).clamp(-6.0, 6.0)
 
     def forward(
-        self, payments: Tensor, statistics: Tensor, offsets: Tensor, ids: Tensor
+        self,
+        payments: Tensor,
+        statistics: Tensor,
+        offsets: Tensor,
+        ids: Tensor,
+        looked_at: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Aggregate.
 
@@ -108,11 +114,13 @@ class MerchantAggregation(nn.Module):
             statistics: (S, 11) scaled statistics.
             offsets: (S + 1,).
             ids: (N,) segment of each payment.
+            looked_at: (N, D) vectors that attention is scored on; by default the payments.
 
         Returns:
             (S, D) merchant vectors and (N, H) attention over the payments of each segment.
         """
-        weights = segment_softmax(self.scores(payments), offsets, ids)  # (N, H)
+        scores = self.scores(payments if looked_at is None else looked_at)  # (N, H)
+        weights = segment_softmax(scores * 0.0 if self.uniform else scores, offsets, ids)
         views = segment_sum(payments, offsets, weights).flatten(1)  # (S, H * D)
         counts = offsets.diff()[:, None].to(payments.dtype)
         mean = segment_sum(payments, offsets) / counts

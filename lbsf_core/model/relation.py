@@ -102,6 +102,7 @@ class UserPooling(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
+        self.uniform = False  # every merchant weighs the same: a control
         self.norm = layer_norm(width)
         self.hidden = nn.Linear(width, width)
         self.score = nn.Linear(width, 1)
@@ -114,7 +115,7 @@ class UserPooling(nn.Module):
         """(S, D) -> (B, 4D) user vectors and (S,) merchant weights (sum to 1 over each user)."""
         merchants = self.norm(merchants)
         scores = self.score(torch.tanh(self.hidden(merchants)))  # (S, 1)
-        weights = segment_softmax(scores, user_offsets, ids)  # (S, 1)
+        weights = segment_softmax(scores * 0.0 if self.uniform else scores, user_offsets, ids)
         counts = user_offsets.diff()[:, None].to(merchants.dtype)
         looked = segment_sum(merchants, user_offsets, weights)[:, 0]
         total = segment_sum(merchants, user_offsets)

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
+from lbsf_core.errors import LbsfError
+
 Floats = npt.NDArray[np.float64]
 
 #: A PD is kept inside [FLOOR, 1 - FLOOR]: no finite history proves a certainty.
@@ -32,6 +34,22 @@ class Calibration:
         """The raw logit of a PD: inverse of `pd` inside its bounds."""
         p = np.clip(np.asarray(pd, dtype=np.float64), FLOOR, 1.0 - FLOOR)
         return (np.log(p / (1.0 - p)) - self.intercept) / self.slope
+
+    def with_prior(self, trained: float, prior: float) -> Calibration:
+        """The same score where the default rate is another one (Elkan 2001: odds times a factor).
+
+        Args:
+            trained: default rate of the samples that the calibration was fitted on.
+            prior: default rate of the samples to be scored.
+
+        Raises:
+            LbsfError: a rate lies outside (0, 1).
+        """
+        for name, rate in (("default rate of training", trained), ("--prior", prior)):
+            if not 0 < rate < 1:
+                raise LbsfError(f"{name} is {rate}; it must lie between 0 and 1.")
+        shift = np.log(prior / (1 - prior)) - np.log(trained / (1 - trained))
+        return Calibration(self.slope, self.intercept + float(shift))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 from sklearn.metrics import log_loss, roc_auc_score
-from torch import Tensor
+from torch import Tensor, nn
 
 from lbsf_core.config import ModelConfig, TrainConfig
 from lbsf_core.errors import LbsfError
@@ -55,13 +55,13 @@ class Fitted:
     """A trained model with the best validation AUC, and how it came about.
 
     Attributes:
-        model: best weights, evaluation mode, typical payment fitted.
+        model: an LBSF, or what `build` made, in evaluation mode.
         history: one entry an epoch: epoch, loss, validation_auc, validation_loss.
         best_epoch: the epoch whose weights were kept.
         validation_logits: of the validation rows, in their order.
     """
 
-    model: LBSF
+    model: nn.Module
     history: list[dict[str, float]]
     best_epoch: int
     validation_logits: Floats
@@ -92,6 +92,7 @@ def fit(
     model_config: ModelConfig | None = None,
     config: TrainConfig | None = None,
     *,
+    build: Callable[[FoldedBatch], nn.Module] | None = None,
     progress: Progress | None = None,
     checkpoint: Path | None = None,
     device: torch.device | None = None,
@@ -107,6 +108,8 @@ def fit(
         validation: rows for early stopping.
         model_config: sizes.
         config: how to train.
+        build: the training part -> the model to start from (a pre-trained one, a peer); by
+            default a new LBSF.
         progress: called after every step.
         checkpoint: folder where the state is kept after every epoch; a run killed at any point
             and started again with the same data and settings goes on from there and ends with
@@ -129,10 +132,10 @@ def fit(
             "choose another seed or split."
         )
     torch.manual_seed(config.seed)
-    model = LBSF.fit(model_config or ModelConfig(), extra, batch.select(train)).to(device)
+    make = build or (lambda part: LBSF.fit(model_config or ModelConfig(), extra, part))
+    model = make(batch.select(train)).to(device)
     size = min(config.batch_samples, max(8, math.ceil(len(train) / 8)))
     steps = math.ceil(len(train) / size)
-    total = steps * config.epochs
     optimizer = _optimizer(model, config)
     state = _State()
     if checkpoint:
@@ -140,39 +143,87 @@ def fit(
     weight = torch.tensor((good / bad) ** config.positive_weight, device=device)
     held_out = [batch.select(rows) for rows in _chunks(batch, validation)]
 
+    def loss_of(rows: Rows) -> Tensor:
+        part = batch.select(rows)
+        target = torch.from_numpy(part.labels).float().to(device)
+        return F.binary_cross_entropy_with_logits(model(part), target, pos_weight=weight)
+
     while state.epoch < config.epochs and state.epoch - state.best_epoch < config.patience:
         # Seeded by epoch, so that a resumed run draws what an unbroken one would have drawn.
         torch.manual_seed(config.seed * 1_000_003 + state.epoch)
         order = np.random.default_rng([config.seed, state.epoch]).permutation(train)
-        model.train()
-        loss_sum = 0.0
-        for at in range(steps):
-            step = state.epoch * steps + at
-            for group in optimizer.param_groups:
-                group["lr"] = _rate(step, total, config)
-            part = batch.select(order[at * size : (at + 1) * size])
-            target = torch.from_numpy(part.labels).float().to(device)
-            loss = F.binary_cross_entropy_with_logits(model(part), target, pos_weight=weight)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-            optimizer.step()
-            loss_sum += loss.item()
-            if progress:
-                done = Step(step + 1, total, state.epoch + 1, loss_sum / (at + 1), state.best_auc)
-                progress(done)
+        split = [order[at * size : (at + 1) * size] for at in range(steps)]
+        mean = _epoch(
+            model, optimizer, split, config, state.epoch, loss_of, progress, state.best_auc
+        )
         state.epoch += 1
         _keep_best(
-            state, model, batch_logits(model, held_out), labels[validation], loss_sum / steps
+            state, model, batch_logits(model, held_out), labels[validation], mean, config.keep
         )
         if checkpoint:
             _save(checkpoint, model, optimizer, state)
 
     model.load_state_dict(state.best_weights)
     model.eval()
-    model.fit_typical(batch.select(train))
+    if isinstance(model, LBSF):
+        model.fit_typical(batch.select(train))
     model = model.cpu()
     return Fitted(model, state.history, state.best_epoch, batch_logits(model, held_out))
+
+
+def run_epochs(
+    model: nn.Module,
+    config: TrainConfig,
+    draw: Callable[[int], Rows],
+    loss_of: Callable[[Rows], Tensor],
+    progress: Progress | None = None,
+) -> None:
+    """Train for all epochs of the settings, whatever the loss.
+
+    Args:
+        model: holds every parameter to train.
+        config: epochs, samples in a step, rate, decay, clip.
+        draw: epoch -> the rows of that epoch, in order.
+        loss_of: rows -> their mean loss.
+        progress: called after every step.
+    """
+    optimizer = _optimizer(model, config)
+    size = config.batch_samples
+    per_epoch = math.ceil(len(draw(0)) / size)
+    for epoch in range(config.epochs):
+        torch.manual_seed(config.seed * 1_000_003 + epoch)
+        order = draw(epoch)
+        parts = [order[at * size : (at + 1) * size] for at in range(per_epoch)]
+        _epoch(model, optimizer, parts, config, epoch, loss_of, progress, math.nan)
+
+
+def _epoch(
+    model: nn.Module,
+    optimizer: torch.optim.AdamW,
+    parts: list[Rows],
+    config: TrainConfig,
+    epoch: int,
+    loss_of: Callable[[Rows], Tensor],
+    progress: Progress | None,
+    best: float,
+) -> float:
+    """One pass over the parts; gives the mean loss."""
+    model.train()
+    steps, loss_sum = len(parts), 0.0
+    total = steps * config.epochs
+    for at, part in enumerate(parts):
+        step = epoch * steps + at
+        for group in optimizer.param_groups:
+            group["lr"] = _rate(step, total, config)
+        loss = loss_of(part)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+        optimizer.step()
+        loss_sum += loss.item()
+        if progress:
+            progress(Step(step + 1, total, epoch + 1, loss_sum / (at + 1), best))
+    return loss_sum / steps
 
 
 def _chunks(batch: FoldedBatch, rows: Rows) -> list[Rows]:
@@ -181,7 +232,7 @@ def _chunks(batch: FoldedBatch, rows: Rows) -> list[Rows]:
     return np.split(rows, np.flatnonzero(np.diff(runs)) + 1)
 
 
-def _optimizer(model: LBSF, config: TrainConfig) -> torch.optim.AdamW:
+def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     """AdamW; only matrices decay, and tables of rows that are rarely used do not."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
@@ -205,7 +256,7 @@ def _rate(step: int, total: int, config: TrainConfig) -> float:
 
 
 def _keep_best(
-    state: _State, model: LBSF, logits: Floats, labels: Floats, train_loss: float
+    state: _State, model: nn.Module, logits: Floats, labels: Floats, train_loss: float, keep: str
 ) -> None:
     if not np.all(np.isfinite(logits)):
         raise LbsfError(
@@ -225,12 +276,12 @@ def _keep_best(
             "validation_loss": loss,
         }
     )
-    if value > state.best:
+    if value > state.best or keep == "last":
         state.best, state.best_auc, state.best_epoch = value, auc, state.epoch
         state.best_weights = copy.deepcopy(model.state_dict())
 
 
-def _save(folder: Path, model: LBSF, optimizer: torch.optim.AdamW, state: _State) -> None:
+def _save(folder: Path, model: nn.Module, optimizer: torch.optim.AdamW, state: _State) -> None:
     tensors: dict[str, Tensor] = {}
     tensors |= {f"model/{k}": v.contiguous() for k, v in model.state_dict().items()}
     tensors |= {f"best/{k}": v.contiguous() for k, v in state.best_weights.items()}
@@ -249,7 +300,7 @@ def _save(folder: Path, model: LBSF, optimizer: torch.optim.AdamW, state: _State
         (path / "state.json").write_text(dump_json(facts), encoding="utf-8")
 
 
-def _resume(folder: Path, model: LBSF, optimizer: torch.optim.AdamW) -> _State | None:
+def _resume(folder: Path, model: nn.Module, optimizer: torch.optim.AdamW) -> _State | None:
     recover(folder)
     if not (folder / "state.json").is_file():
         return None

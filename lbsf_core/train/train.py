@@ -9,16 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lbsf_core.config import ModelConfig, TrainConfig
 from lbsf_core.errors import LbsfError, MetricError
 from lbsf_core.evaluate.metrics import evaluate
 from lbsf_core.files import code_hash, dump_json
+from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.model.bundle import Bundle, versions
+from lbsf_core.model.lbsf import LBSF
+from lbsf_core.payments.schema import CORE_FIELDS
 from lbsf_core.score.calibration import fit_calibration
 from lbsf_core.score.scorer import batch_logits
 from lbsf_core.train.loop import Fitted, Progress, fit
+from lbsf_core.train.pretrain import fit_head
 from lbsf_core.train.split import PARTS, make_rule, parts
 
 
@@ -37,6 +42,7 @@ def train(
     model_config: ModelConfig | None = None,
     config: TrainConfig | None = None,
     *,
+    init: Bundle | None = None,
     progress: Progress | None = None,
 ) -> Trained:
     """Train on a store and write the bundle; goes on after a kill when called again the same way.
@@ -46,6 +52,7 @@ def train(
         out: folder of the new bundle. While training, `OUT.training` beside it holds the state.
         model_config: sizes.
         config: how to train.
+        init: a bundle made by `lbsf pretrain`: only its head is fitted, on what it forecasts.
         progress: called after every step.
 
     Raises:
@@ -70,16 +77,22 @@ def train(
     }
     name = hashlib.sha256(dump_json(settings).encode()).hexdigest()[:16]
     work = out.with_name(f"{out.name}.training")
-    fitted = fit(
-        batch,
-        store.manifest.extra_fields,
-        rows[0],
-        rows[1],
-        model_config,
-        config,
-        progress=progress,
-        checkpoint=work / name,
-    )
+    if init is not None:
+        fitted = _fit_head(init, batch, rows, store)
+        settings["model"] = init.model.config.to_dict()
+        settings["pretraining"] = dict(init.training)
+    else:
+        fitted = fit(
+            batch,
+            store.manifest.extra_fields,
+            rows[0],
+            rows[1],
+            model_config,
+            config,
+            progress=progress,
+            checkpoint=work / name,
+        )
+    assert isinstance(fitted.model, LBSF)  # noqa: S101 - what `fit` builds by itself
     calibration = fit_calibration(fitted.validation_logits, batch.labels[rows[1]])
     sizes = {p: len(r) for p, r in zip(PARTS, rows, strict=True)}
     metrics: dict[str, Any] = {}
@@ -110,6 +123,29 @@ def train(
     bundle.save(out)
     shutil.rmtree(work, ignore_errors=True)
     return Trained(bundle, fitted, sizes)
+
+
+def _fit_head(
+    init: Bundle, batch: FoldedBatch, rows: list[npt.NDArray[np.int64]], store: FoldedStore
+) -> Fitted:
+    """A pre-trained model with a head fitted on the training part."""
+    if not init.model.config.forecasts:
+        raise LbsfError("--init names a bundle that was not made by `lbsf pretrain`.")
+    names = tuple(f.name for f in store.manifest.extra_fields)
+    known = tuple(f.name for f in init.model.fields[len(CORE_FIELDS) :])
+    if names != known:
+        raise LbsfError(
+            f"{store.path}: has the extra fields {list(names)}, the pre-trained bundle knows "
+            f"{list(known)}. Pre-train on payments ingested with the same mapping."
+        )
+    for part in rows[:2]:
+        if not 0 < batch.labels[part].sum() < len(part):
+            raise LbsfError(
+                f"{store.path}: the training or validation part has one class only. Give more "
+                "labels, or choose another seed or split."
+            )
+    fit_head(init.model, batch.select(rows[0]))
+    return Fitted(init.model, [], 0, batch_logits(init.model, [batch.select(rows[1])]))
 
 
 def card(

@@ -148,7 +148,8 @@ class Performance:
     Attributes:
         source: in words, e.g. "held-out users (147 samples, 21 bad)" or "5-fold
             cross-validation, 3 repeats".
-        metrics: name, value, lo, hi (95 % bootstrap by user), better ("higher" or "lower").
+        metrics: name, value, lo, hi (95 % bootstrap by user), better ("higher", "lower" or
+            "near 1").
         roc: fpr, tpr, threshold.
         ks: threshold (PD), bad (share of bad at or above), good (share of good at or above);
             the KS statistic is the largest gap.

@@ -57,7 +57,7 @@ def parts_by_hand(model: LBSF, batch: FoldedBatch) -> np.ndarray:
     """(N, F + 1) what each field, and each share of history, adds to a toy's inner sum."""
     with torch.no_grad():
         moved = (model.field_vectors(batch) - model.typical).sum(dim=2) * model.field_weights()
-        history = model.merchants.scaled(batch).sum(dim=1).numpy() / np.diff(batch.offsets)
+        history = model.statistics(batch).sum(dim=1).numpy() / np.diff(batch.offsets)
     return np.column_stack([moved.numpy(), history[batch.segment_of_payment]])
 
 
@@ -86,7 +86,7 @@ def brute_force(model: LBSF, batch: FoldedBatch, steps: int = 250) -> np.ndarray
     """(N, F + 1) a plain midpoint sum over the path of ALL (N, F, D) field vectors."""
     layout = Layout.of(batch)
     with torch.no_grad():
-        fields, statistics = model.field_vectors(batch), model.merchants.scaled(batch)
+        fields, statistics = model.field_vectors(batch), model.statistics(batch)
     start = model.typical.expand_as(fields)
     slope, slope_statistics = torch.zeros_like(fields), torch.zeros_like(statistics)
     for step in range(steps):
@@ -126,7 +126,7 @@ def test_logits_are_the_models_and_the_baseline_knows_only_the_layout() -> None:
         np.testing.assert_allclose(found.logits, MODEL(BATCH).numpy(), atol=1e-5)
     other = replace(BATCH, amounts=BATCH.amounts * 9 - 4)
     again = integrated_gradients(MODEL, other)
-    np.testing.assert_allclose(again.baseline_logits, found.baseline_logits, atol=1e-6)
+    np.testing.assert_allclose(again.baseline_logits, found.baseline_logits, atol=1e-6, rtol=1e-6)
     assert (again.logits != found.logits).all()
 
 

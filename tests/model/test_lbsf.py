@@ -38,7 +38,7 @@ def test_the_model_is_no_constant() -> None:
 def test_batch_of_one_equals_batch_of_many(seed: int, count: int) -> None:
     batch = random_batch(seed, count)
     alone = np.concatenate([logits(batch.select([b])) for b in range(count)])
-    np.testing.assert_allclose(logits(batch), alone, atol=1e-5)
+    np.testing.assert_allclose(logits(batch), alone, atol=1e-5, rtol=2e-6)
     order = np.random.default_rng(seed).permutation(count)
     np.testing.assert_allclose(logits(batch.select(order)), alone[order], atol=1e-5)
 
@@ -58,7 +58,7 @@ def test_permuting_segments_leaves_the_logit_and_permutes_the_weights(seed: int,
     with torch.no_grad():
         before, seen = MODEL.forward_with_attention(batch)
         after, moved = MODEL.forward_with_attention(batch.permute_segments(order))
-    torch.testing.assert_close(after, before, atol=1e-5, rtol=0)
+    torch.testing.assert_close(after, before, atol=1e-5, rtol=2e-6)
     torch.testing.assert_close(moved.merchants, seen.merchants[order], atol=1e-5, rtol=0)
     for b, (one, other) in enumerate(zip(seen.relations, moved.relations, strict=True)):
         within = order[batch.user_offsets[b] : batch.user_offsets[b + 1]] - batch.user_offsets[b]
@@ -99,7 +99,7 @@ def test_all_ways_through_the_model_are_one_function() -> None:
         plain = MODEL(batch)
         with_attention, _ = MODEL.forward_with_attention(batch)
         fused = MODEL.fuse(MODEL.field_vectors(batch))
-        statistics = MODEL.merchants.scaled(batch)
+        statistics = MODEL.statistics(batch)
         from_fused = MODEL.forward_from(fused, statistics, layout)
         twice = MODEL.forward_from(
             torch.cat([fused, fused]), torch.cat([statistics, statistics]), layout.repeat(2)

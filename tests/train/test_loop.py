@@ -129,7 +129,7 @@ def test_a_plain_cause_is_learned() -> None:
         rows.append((f"user {user}", "2024-02-01", paid))
     batch = FoldedBatch.from_rows(rows, labels=[float(user % 2) for user in range(48)])
     found = run(
-        batch, replace(CONFIG, epochs=12), model=replace(SMALL, text_buckets=1024, text_dropout=0.0)
+        batch, replace(CONFIG, epochs=30), model=replace(SMALL, text_buckets=1024, text_dropout=0.0)
     )
     assert max(entry["validation_auc"] for entry in found.history) > 0.9
 

@@ -1,0 +1,54 @@
+"""Speed and memory against named peers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from lbsf_core.cli.common import (
+    AsJson,
+    bench,
+    print_json,
+    show,
+)
+from lbsf_core.errors import LbsfError
+
+
+@bench.command("fold")
+def bench_fold(
+    payments: Annotated[int, typer.Option(help="How many.")] = 1_000_000, as_json: AsJson = False
+) -> None:
+    """Fold payments, Parquet to Parquet, against pandas doing the same work."""
+    from lbsf_core.bench import bench_fold as run
+
+    _result("fold", run(payments), as_json)
+
+
+@bench.command("score")
+def bench_score(
+    lengths: Annotated[str, typer.Option(help="Payments per user.")] = "512,2048,8192",
+    as_json: AsJson = False,
+) -> None:
+    """Score against a flat Transformer and a GRU of the same width on the same payments."""
+    from lbsf_core.bench import bench_score as run
+
+    try:
+        numbers = [int(part) for part in lengths.split(",")]
+    except ValueError as error:
+        raise LbsfError(f"--lengths '{lengths}': write numbers with commas, 512,2048.") from error
+    _result("score", run(numbers), as_json)
+
+
+def _result(title: str, found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+        return
+    rows = []
+    for key, value in found.items():
+        inner = value.items() if isinstance(value, dict) else (("", value),)
+        rows += [
+            (f"{key} {name}".strip(), f"{v:,.2f}" if isinstance(v, float) else str(v))
+            for name, v in inner
+        ]
+    show(title, rows)

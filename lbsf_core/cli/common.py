@@ -1,0 +1,83 @@
+"""What all commands share: the app, its options, tables and progress bars."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+app = typer.Typer(
+    name="lbsf",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="See why a customer's payments look risky, and check that the answer is true.",
+)
+bench = typer.Typer(no_args_is_help=True, help="Measure speed and memory against named peers.")
+app.add_typer(bench, name="bench")
+
+#: Tables and bars go to the error stream, results (JSON) to standard output.
+console = Console(stderr=True)
+
+Out = Annotated[Path, typer.Option("--out", help="Where to write; replaced if it exists.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+StorePath = Annotated[Path, typer.Argument(help="Folded store, made by `lbsf fold`.")]
+BundlePath = Annotated[Path, typer.Argument(help="Bundle, made by `lbsf train`.")]
+Seed = Annotated[int, typer.Option(help="Same seed, same numbers.")]
+
+
+def plain(text: str) -> str:
+    """Text as it is: rich reads square brackets as markup."""
+    return text.replace("[", r"\[")
+
+
+def show(title: str, rows: list[tuple[str, str]]) -> None:
+    """Print labels and figures as a table."""
+    table = Table(title=title, show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column(justify="right", overflow="fold")
+    for label, value in rows:
+        table.add_row(plain(label), plain(value))
+    console.print(table)
+
+
+def print_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Print a result on standard output."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+@contextmanager
+def bar_of() -> Iterator[Callable[[str, float, float], None]]:
+    """A progress bar with ETA; call it with (words, done, in all). A new word starts a new bar."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        tasks: dict[str, Any] = {}
+
+        def update(words: str, done: float, total: float, note: str = "") -> None:
+            if words not in tasks:
+                tasks[words] = progress.add_task(plain(words), total=total)
+            progress.update(
+                tasks[words], completed=done, total=total, description=plain(f"{words} {note}")
+            )
+
+        yield update

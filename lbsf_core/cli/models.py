@@ -1,0 +1,161 @@
+"""Models: train, score, evaluate."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lbsf_core.cli.common import (
+    BundlePath,
+    Out,
+    Seed,
+    StorePath,
+    app,
+    bar_of,
+    show,
+)
+from lbsf_core.config import ModelConfig, PretrainConfig, TrainConfig
+
+
+@app.command()
+def pretrain(
+    payments: Annotated[list[Path], typer.Argument(help="Payments, made by `lbsf ingest`.")],
+    out: Out,
+    window_days: Annotated[
+        int | None, typer.Option(help="Observation window, as the labelled samples are folded.")
+    ] = None,
+    horizon_days: Annotated[
+        int, typer.Option(help="How far ahead is looked.")
+    ] = PretrainConfig.horizon_days,
+    every_days: Annotated[
+        int, typer.Option(help="Days between the cutoffs of a user.")
+    ] = PretrainConfig.every_days,
+    end: Annotated[
+        str, typer.Option(help="file: all are observed to its end; user: to their last payment.")
+    ] = PretrainConfig.end,
+    without: Annotated[
+        Path | None, typer.Option(help="Labels file whose users are left out, e.g. a test set.")
+    ] = None,
+    epochs: Annotated[int, typer.Option(help="Passes.")] = PretrainConfig.epochs,
+    width: Annotated[int, typer.Option(help="Size of every vector.")] = ModelConfig.width,
+    seed: Seed = 0,
+) -> None:
+    """Learn what payments do next, without labels: a bundle for `lbsf train --init`."""
+    import pyarrow.parquet as pq
+
+    from lbsf_core.train.pretrain import pretrain_bundle
+
+    config = PretrainConfig(
+        horizon_days=horizon_days, every_days=every_days, end=end, epochs=epochs, seed=seed
+    )
+    left_out = pq.read_table(without, columns=["user_id"])["user_id"].to_pylist() if without else []
+    with bar_of() as bar:
+        bundle = pretrain_bundle(
+            payments,
+            out,
+            window_days,
+            ModelConfig(width=width),
+            config,
+            without=left_out,
+            progress=lambda s: bar("pre-training", s.done, s.total, step_words(s)),  # type: ignore[call-arg]
+        )
+    about = bundle.training
+    show(
+        f"{out}",
+        [
+            ("samples", f"{about['samples']:,}"),
+            ("users", f"{about['users']:,}"),
+            ("users left out", f"{about['left_out']:,}"),
+        ],
+    )
+
+
+@app.command()
+def train(
+    store: StorePath,
+    out: Out,
+    epochs: Annotated[int, typer.Option(help="At most.")] = TrainConfig.epochs,
+    batch_samples: Annotated[
+        int, typer.Option(help="Samples in a step.")
+    ] = TrainConfig.batch_samples,
+    learning_rate: Annotated[float, typer.Option(help="Peak.")] = TrainConfig.learning_rate,
+    width: Annotated[int, typer.Option(help="Size of every vector.")] = ModelConfig.width,
+    relation_layers: Annotated[
+        int, typer.Option(help="Layers across merchants.")
+    ] = ModelConfig.relation_layers,
+    split_by: Annotated[str, typer.Option(help="user or time.")] = TrainConfig.split_by,
+    seed: Seed = 0,
+    init: Annotated[
+        Path | None, typer.Option(help="Start from a bundle made by `lbsf pretrain`.")
+    ] = None,
+) -> None:
+    """Train a bundle. A run that was killed goes on when the same command is given again."""
+    from lbsf_core.fold.store import FoldedStore
+    from lbsf_core.model.bundle import Bundle
+    from lbsf_core.train.train import train as run
+
+    config = TrainConfig(
+        epochs=epochs,
+        batch_samples=batch_samples,
+        learning_rate=learning_rate,
+        split_by=split_by,
+        seed=seed,
+    )
+    model = ModelConfig(width=width, relation_layers=relation_layers)
+    with bar_of() as bar:
+        trained = run(
+            FoldedStore.open(store),
+            out,
+            model,
+            config,
+            init=Bundle.load(init) if init else None,
+            progress=lambda s: bar("training", s.done, s.total, step_words(s)),  # type: ignore[call-arg]
+        )
+    rows = [(f"{part} samples", f"{size:,}") for part, size in trained.sizes.items()]
+    rows.append(("best epoch", str(trained.fitted.best_epoch)))
+    rows += metric_rows(trained.bundle.metrics)
+    show(f"{out} (metrics on the test part)", rows)
+
+
+def step_words(step: Any) -> str:  # noqa: ANN401 - lbsf_core.train.loop.Step, imported late
+    """What a training step has to say."""
+    auc = "" if step.auc != step.auc else f", validation AUC {step.auc:.3f}"
+    return f"epoch {step.epoch}, loss {step.loss:.3f}{auc}"
+
+
+def metric_rows(metrics: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - name -> value, lo, hi
+    """Metrics with their intervals, for a table."""
+    return [
+        (name, f"{m['value']:.3f}  (95% {m['lo']:.3f} to {m['hi']:.3f})")
+        for name, m in metrics.items()
+    ]
+
+
+@app.command()
+def score(
+    store: StorePath,
+    bundle: BundlePath,
+    out: Out,
+    prior: Annotated[
+        float | None, typer.Option(help="Default rate here, where it is not that of training.")
+    ] = None,
+) -> None:
+    """Write the calibrated PD and the logit of every sample."""
+    from lbsf_core.fold.store import FoldedStore
+    from lbsf_core.model.bundle import Bundle
+    from lbsf_core.score.scorer import score_store, write_scores
+
+    start = time.perf_counter()
+    with bar_of() as bar:
+        scores = score_store(
+            FoldedStore.open(store),
+            Bundle.load(bundle),
+            lambda d, n: bar("scoring", d, n),
+            prior=prior,
+        )
+    write_scores(scores, out)
+    seconds = time.perf_counter() - start
+    show(f"{out}", [("samples", f"{len(scores):,}"), ("seconds", f"{seconds:.1f}")])

@@ -1,0 +1,382 @@
+"""The benchmark: every contestant over the same folds, with intervals on every difference.
+
+For each repeat and fold (by user, stratified), the training users are cut into `MEMBERS` inner
+parts. A contestant is an ensemble of as many members, each fitted without one inner part; what a
+member says of the part that it did not see chooses between settings and fits the calibration, and
+the mean of the members scores the test users. So nothing is learned from a test user, for any
+contestant, and all have the same number of members.
+
+Every finished (repeat, fold, contestant) is kept in the working folder: a run that was stopped goes
+on, and a report can be made of what there is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
+
+from lbsf_core.errors import LbsfError
+from lbsf_core.evaluate.contestants import (
+    BLENDS,
+    CONTESTANTS,
+    NEED_HISTORIES,
+    Contestant,
+    Data,
+    Task,
+)
+from lbsf_core.evaluate.metrics import METRICS, auc, bootstrap_rows
+from lbsf_core.files import atomic_write
+from lbsf_core.fold.batch import Ints
+from lbsf_core.score.calibration import fit_calibration
+
+Floats = npt.NDArray[np.float64]
+
+#: Members of every contestant, and inner parts of the training users.
+MEMBERS = 3
+#: Inverse penalty where outputs are combined by logistic regression.
+_STRENGTH = 0.03
+
+
+@dataclass(frozen=True)
+class Run:
+    """One contestant on one fold of one label."""
+
+    label: str
+    contestant: str
+    repeat: int
+    fold: int
+
+    @property
+    def file(self) -> str:
+        """Its name in the working folder."""
+        return f"{self.label}.{self.contestant}.{self.repeat}.{self.fold}.parquet"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be run on one dataset.
+
+    Attributes:
+        folds: outer folds.
+        repeats: contestant -> times that the folds are drawn anew.
+        labels: contestant -> labels it is run on; all where it is not named.
+        by: "user", or "time": one fold, early cutoffs train and the last one tests, as in use.
+        seed: of the folds; members are seeded from it too.
+    """
+
+    folds: int
+    repeats: dict[str, int]
+    labels: dict[str, tuple[str, ...]]
+    by: str = "user"
+    seed: int = 0
+
+    def runs(self, data: Data) -> list[Run]:
+        """Every run, repeat by repeat, so that a stopped one has whole repeats."""
+        found = []
+        for repeat in range(max(self.repeats.values())):
+            for fold in range(self.folds):
+                for name, repeats in self.repeats.items():
+                    if repeat >= repeats or (name in NEED_HISTORIES and data.histories is None):
+                        continue
+                    for label in self.labels.get(name, tuple(data.labels)):
+                        found.append(Run(label, name, repeat, fold))
+        return found
+
+
+def outer_folds(data: Data, plan: Plan, repeat: int) -> list[tuple[Ints, Ints]]:
+    """(train, test) rows of each fold; the same for every contestant and label."""
+    if plan.by == "time":
+        last = data.batch.cutoffs == data.batch.cutoffs.max()
+        return [(np.flatnonzero(~last), np.flatnonzero(last))]
+    users = np.asarray(data.batch.user_ids, dtype=object)
+    strata = _strata(data)
+    cut = StratifiedGroupKFold(plan.folds, shuffle=True, random_state=plan.seed + repeat)
+    return [(np.asarray(a), np.asarray(b)) for a, b in cut.split(strata, strata, users)]
+
+
+def _strata(data: Data) -> Ints:
+    """(B,) one number for each combination of labels."""
+    found = np.zeros(len(data.batch), dtype=np.int64)
+    for labels in data.labels.values():
+        found = 2 * found + labels.astype(np.int64)
+    return found
+
+
+def run_fold(
+    data: Data, plan: Plan, repeat: int, fold: int, runs: Sequence[Run], work: Path
+) -> None:
+    """Run contestants on one fold and keep what they say; members are shared where they can be."""
+    train, test = outer_folds(data, plan, repeat)[fold]
+    users = np.asarray(data.batch.user_ids, dtype=object)
+    strata = _strata(data)[train]
+    cut = StratifiedGroupKFold(MEMBERS, shuffle=True, random_state=plan.seed + repeat)
+    inner = [(train[a], train[b]) for a, b in cut.split(strata, strata, users[train])]
+    shared: list[dict[str, Any]] = [{} for _ in inner]
+    for run in runs:
+        if (work / run.file).is_file():
+            continue
+        contestant = CONTESTANTS[run.contestant]
+        oof, scores = None, []
+        for member, (rows, held) in enumerate(inner):
+            unseen = frozenset(users[held])
+            task = Task(
+                data,
+                run.label,
+                rows,
+                np.concatenate([held, test]),
+                unseen if plan.by == "time" else unseen | frozenset(users[test]),
+                int(data.batch.cutoffs[test].min()) if plan.by == "time" else None,
+                plan.seed + 100 * repeat + 10 * fold + member,
+                shared[member],
+            )
+            outputs = contestant.outputs(task)
+            if oof is None:
+                oof = np.zeros((len(data.batch), outputs.shape[1]))
+            oof[held] = outputs[: len(held)]
+            scores.append(outputs[len(held) :])
+        assert oof is not None  # noqa: S101 - there are members
+        inside, logits = _combine(
+            contestant, oof[train], np.mean(scores, axis=0), data.labels[run.label][train]
+        )
+        frame = pd.DataFrame(
+            {
+                "row": np.concatenate([train, test]),
+                "test": np.arange(len(train) + len(test)) >= len(train),
+                "logit": np.concatenate([inside, logits]),
+            }
+        )
+        with atomic_write(work / run.file) as path:
+            frame.to_parquet(path, index=False)
+
+
+def _combine(
+    contestant: Contestant, oof: Floats, test: Floats, labels: Floats
+) -> tuple[Floats, Floats]:
+    """Logits of the training rows (out of inner fold) and of the test rows."""
+    if contestant.combine == "logistic":
+        mean, spread = oof.mean(axis=0), np.maximum(oof.std(axis=0), 1e-9)
+        fitted = LogisticRegression(C=_STRENGTH, max_iter=2000).fit((oof - mean) / spread, labels)
+        return (
+            fitted.decision_function((oof - mean) / spread),
+            fitted.decision_function((test - mean) / spread),
+        )
+    best = 0
+    if contestant.combine == "best":
+        best = int(np.argmax([auc(labels, column) for column in oof.T]))
+    return oof[:, best], test[:, best]
+
+
+_DATA: Data | None = None
+
+
+def _start(make: Callable[[], Data]) -> None:
+    global _DATA  # noqa: PLW0603 - once in every worker process
+    torch.set_num_threads(1)
+    _DATA = make()
+
+
+def _work(plan: Plan, repeat: int, fold: int, runs: list[Run], work: Path) -> tuple[int, int]:
+    assert _DATA is not None  # noqa: S101 - set when the worker started
+    run_fold(_DATA, plan, repeat, fold, runs, work)
+    return repeat, fold
+
+
+def run(
+    make: Callable[[], Data],
+    plan: Plan,
+    work: str | Path,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Run what is not yet in the working folder, one fold to a process with one thread.
+
+    Args:
+        make: gives the dataset; called once in every process.
+        plan: what to run.
+        work: folder of what is done.
+        workers: processes; as many as there are cores by default.
+        progress: called with (folds done, folds in all).
+    """
+    work = Path(work)
+    work.mkdir(parents=True, exist_ok=True)
+    data = make()
+    missing = [r for r in plan.runs(data) if not (work / r.file).is_file()]
+    jobs: dict[tuple[int, int], list[Run]] = {}
+    for one in missing:
+        jobs.setdefault((one.repeat, one.fold), []).append(one)
+    if not jobs:
+        return
+    with ProcessPoolExecutor(
+        workers or os.cpu_count(), get_context("spawn"), initializer=_start, initargs=(make,)
+    ) as pool:
+        waiting = [pool.submit(_work, plan, *at, runs, work) for at, runs in jobs.items()]
+        for done, future in enumerate(as_completed(waiting)):
+            future.result()
+            if progress:
+                progress(done + 1, len(jobs))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A contestant's out-of-fold PDs of one label.
+
+    Attributes:
+        rows: (T,) the samples that were tested, of the dataset's B.
+        pds: (R, T), one row a repeat.
+    """
+
+    rows: Ints
+    pds: Floats
+
+
+def read_scores(data: Data, plan: Plan, work: str | Path, label: str) -> dict[str, Scores]:
+    """Every contestant with whole repeats in the working folder, blends included."""
+    work = Path(work)
+    raw: dict[str, dict[int, list[pd.DataFrame]]] = {}
+    for name, repeats in plan.repeats.items():
+        for repeat in range(repeats):
+            files = [work / Run(label, name, repeat, fold).file for fold in range(plan.folds)]
+            if all(path.is_file() for path in files):
+                raw.setdefault(name, {})[repeat] = [pd.read_parquet(path) for path in files]
+    found = {
+        name: _pooled(data, label, [repeats[r] for r in sorted(repeats)])
+        for name, repeats in raw.items()
+    }
+    for name, (_, parts) in BLENDS.items():
+        if all(part in raw for part in parts):
+            common = sorted(set.intersection(*(set(raw[part]) for part in parts)))
+            mixed = [
+                [_blend([raw[part][r][fold] for part in parts]) for fold in range(plan.folds)]
+                for r in common
+            ]
+            if mixed:
+                found[name] = _pooled(data, label, mixed)
+    if not found:
+        raise LbsfError(f"{work}: no contestant has a whole repeat of '{label}' yet.")
+    return found
+
+
+def _blend(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """Mean of the logits, each brought to deviation 1 by its training rows."""
+    total = np.zeros(len(frames[0]))
+    for frame in frames:
+        inside = frame.loc[~frame["test"], "logit"]
+        total += ((frame["logit"] - inside.mean()) / max(float(inside.std()), 1e-9)).to_numpy()
+    return frames[0].assign(logit=total / len(frames))
+
+
+def _pooled(data: Data, label: str, repeats: list[list[pd.DataFrame]]) -> Scores:
+    """PDs, each fold calibrated on its own training rows."""
+    labels = data.labels[label]
+    pds = np.full((len(repeats), len(labels)), np.nan)
+    for number, folds in enumerate(repeats):
+        for frame in folds:
+            inside, test = frame[~frame["test"]], frame[frame["test"]]
+            calibration = fit_calibration(
+                inside["logit"].to_numpy(), labels[inside["row"].to_numpy()]
+            )
+            pds[number, test["row"].to_numpy()] = calibration.pd(test["logit"].to_numpy())
+    rows = np.flatnonzero(np.isfinite(pds[0]))
+    return Scores(rows, pds[:, rows])
+
+
+def summarise(
+    scores: dict[str, Scores],
+    labels: Floats,
+    users: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Metrics of every contestant and differences in AUC, with 95 % intervals by user.
+
+    A draw takes users with replacement and is the same for all contestants, so that differences
+    are paired; each figure is a mean over repeats of the pooled out-of-fold metric.
+
+    Args:
+        scores: by contestant, all of the same T samples.
+        labels: (T,).
+        users: T user ids.
+        pairs: (better, worse) contestants to compare; those that are missing are left out.
+        draws: bootstrap draws.
+        seed: of the draws.
+
+    Returns:
+        {"contestants": {name: {"auc", "lo", "hi", "repeats", "metrics": {...}}},
+        "differences": {"a - b": {"auc", "lo", "hi"}}}.
+    """
+    drawn = bootstrap_rows(labels, users, draws, seed)
+    aucs: dict[str, Floats] = {}
+    contestants: dict[str, Any] = {}
+    for name, found in scores.items():
+        metrics: dict[str, Any] = {}
+        for metric, (function, _) in METRICS.items():
+            value = float(np.mean([function(labels, p) for p in found.pds]))
+            sample = np.array(
+                [np.mean([function(labels[r], p[r]) for p in found.pds]) for r in drawn]
+            )
+            lo, hi = np.quantile(sample, [0.025, 0.975])
+            metrics[metric] = {"value": value, "lo": float(lo), "hi": float(hi)}
+            if metric == "AUC":
+                aucs[name] = sample
+        top = metrics["AUC"]
+        contestants[name] = {
+            "auc": top["value"],
+            "lo": top["lo"],
+            "hi": top["hi"],
+            "repeats": len(found.pds),
+            "metrics": metrics,
+        }
+    differences: dict[str, Any] = {}
+    for one, other in pairs:
+        if one in scores and other in scores:
+            both = min(len(scores[one].pds), len(scores[other].pds))
+            sample = aucs[one] - aucs[other]
+            value = contestants[one]["auc"] - contestants[other]["auc"]
+            if len(scores[one].pds) != len(scores[other].pds):  # the repeats that both have
+                a, b = scores[one].pds[:both], scores[other].pds[:both]
+                value = float(
+                    np.mean([auc(labels, p) - auc(labels, q) for p, q in zip(a, b, strict=True)])
+                )
+                sample = np.array(
+                    [
+                        np.mean(
+                            [
+                                auc(labels[r], p[r]) - auc(labels[r], q[r])
+                                for p, q in zip(a, b, strict=True)
+                            ]
+                        )
+                        for r in drawn
+                    ]
+                )
+            lo, hi = np.quantile(sample, [0.025, 0.975])
+            differences[f"{one} - {other}"] = {
+                "auc": float(value),
+                "lo": float(lo),
+                "hi": float(hi),
+                "repeats": both,
+            }
+    return {"contestants": contestants, "differences": differences}
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of every prediction in a working folder: names what a report was made of."""
+    found = hashlib.sha256()
+    for file in sorted(path.glob("*.parquet")):
+        found.update(file.name.encode() + file.read_bytes())
+    return found.hexdigest()
