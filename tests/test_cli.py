@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lbsf_core.cli import app, main
-from lbsf_core.evaluate.metrics import METRICS
 from lbsf_core.errors import LbsfError
+from lbsf_core.evaluate.metrics import METRICS
 from lbsf_core.explain.result import TOLERANCE
 
 runner = CliRunner()

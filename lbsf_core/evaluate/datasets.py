@@ -119,7 +119,7 @@ _SMALL = Setting(
     model=ModelConfig(width=32, text_dropout=0.9, dropout=0.2),
     train=TrainConfig(epochs=30, batch_samples=32, keep="last"),
     pretrain=PretrainConfig(
-        epochs=30, epoch_share=1.0, batch_samples=64, end="user", horizon_days=90, every_days=20
+        epochs=20, epoch_share=0.2, batch_samples=64, end="user", horizon_days=90, every_days=30
     ),
 )
 DATASETS: dict[str, Dataset] = {

@@ -109,5 +109,6 @@ class UserRhythm(nn.Module):
     def forward(self, scaled: Tensor, user_offsets: Tensor) -> Tensor:
         """(S, RHYTHM) -> (B, D)."""
         figures = (self._figures(scaled, user_offsets) - self.mean) / self.scale
-        mixed: Tensor = self.mix(figures.clamp(-6.0, 6.0))
+        # Smooth, so that integrated gradients converge.
+        mixed: Tensor = self.mix(6.0 * torch.tanh(figures / 6.0))
         return mixed

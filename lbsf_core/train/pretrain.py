@@ -31,6 +31,7 @@ from lbsf_core.fold.batch import DAY, FoldedBatch, Ints
 from lbsf_core.fold.fold import fold
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.model.bundle import Bundle, versions
+from lbsf_core.model.fields import signed_log
 from lbsf_core.model.lbsf import LBSF, Layout
 from lbsf_core.payments.schema import Field
 from lbsf_core.score.scorer import BATCH_PAYMENTS
@@ -51,7 +52,7 @@ class Histories:
         extra: the extra fields of the payments.
         again: (S,) whether each segment's merchant is paid again within the horizon.
         flags: (B, Y) yes-or-no targets of the user.
-        figures: (B, R) targets that are numbers, scaled; NaN where there is none.
+        figures: (B, R) targets that are numbers; NaN where there is none.
         horizon_days: how far after the cutoff the targets reach.
     """
 
@@ -99,20 +100,22 @@ def read_histories(
             fold(path, ahead, folder / "after", FoldConfig(window_days=config.horizon_days))
             before, after = (FoldedStore.open(folder / n) for n in ("before", "after"))
             rows = np.arange(len(before.samples))
+            if not len(rows):
+                continue
             extra = before.manifest.extra_fields
             parts.append((extra, _targets(before.read(rows), after.read(rows), config)))
-    if len({extra for extra, _ in parts}) != 1:
-        raise LbsfError("the payments have different extra fields; pre-train on like ones.")
-    found = [part for _, part in parts]
-    if not sum(len(part[0]) for part in found):
+    if not parts:
         raise LbsfError(
             f"no user has {config.least_payments} payments and {config.horizon_days} days after "
             "them: nothing to pre-train on. Give longer histories or a shorter --horizon-days."
         )
+    if len({extra for extra, _ in parts}) != 1:
+        raise LbsfError("the payments have different extra fields; pre-train on like ones.")
+    found = [part for _, part in parts]
     batch = FoldedBatch.concat([part[0] for part in found])
     flags, figures = (np.concatenate([part[i] for part in found]) for i in (2, 3))
     again = np.concatenate([part[1] for part in found])
-    return Histories(batch, parts[0][0], again, flags, _scaled(figures), config.horizon_days)
+    return Histories(batch, parts[0][0], again, flags, figures, config.horizon_days)
 
 
 def _grid(payments: Path, folder: Path, config: PretrainConfig) -> Path:
@@ -174,12 +177,11 @@ def _targets(
     again = np.isin(pairs[0], pairs[1]).astype(np.float64)
     ahead = (after.timestamps - before.cutoffs[after.sample_of_payment]) / DAY
     back = (before.cutoffs[before.sample_of_payment] - before.timestamps) / DAY
-    unit = max(float(np.abs(before.amounts).mean()), 1e-6)
 
     def sums(batch: FoldedBatch, distance: Floats, days: float) -> list[Floats]:
         """Payments, money out and in of each sample within so many days of the cutoff."""
         seen = distance <= days
-        sample, amount = batch.sample_of_payment[seen], batch.amounts[seen] / unit
+        sample, amount = batch.sample_of_payment[seen], batch.amounts[seen]
         return [
             np.bincount(sample, minlength=n).astype(np.float64),
             np.bincount(sample, np.maximum(-amount, 0), minlength=n).astype(np.float64),
@@ -194,25 +196,27 @@ def _targets(
         flags.append(later[1] < 0.5 * earlier[1])
         for now, then in zip(later, earlier, strict=True):
             figures += [np.log1p(now), np.log1p(now) - np.log1p(then)]
-    for name, values in after.numbers.items():
+    for values in after.numbers.values():
         least, mean = np.full(n, np.nan), np.full(n, np.nan)
         order = np.argsort(after.sample_of_payment, kind="stable")
         sample, value = after.sample_of_payment[order], values[order]
         starts = np.flatnonzero(np.append(True, sample[1:] != sample[:-1])[: len(sample)])
         if len(starts):
-            scale = max(float(np.nanmean(np.abs(before.numbers[name]))), 1e-6)
             of = sample[starts]
-            least[of] = np.arcsinh(np.minimum.reduceat(value, starts) / scale)
+            least[of] = signed_log(np.minimum.reduceat(value, starts))
             counts = np.diff(np.append(starts, len(sample)))
-            mean[of] = np.arcsinh(np.add.reduceat(value, starts) / counts / scale)
+            mean[of] = signed_log(np.add.reduceat(value, starts) / counts)
         figures += [least, mean]
     return before, again, np.stack(flags, 1).astype(np.float64), np.stack(figures, 1)
 
 
-def _scaled(figures: Floats) -> Floats:
-    mean, spread = np.nanmean(figures, axis=0), np.nanstd(figures, axis=0)
-    scaled: Floats = (figures - mean) / np.maximum(spread, 1e-6)
-    return scaled
+def _scale(figures: Floats) -> tuple[Floats, Floats]:
+    """(R,) mean and deviation of the known figures."""
+    known = np.isfinite(figures)
+    size = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, figures, 0.0).sum(axis=0) / size
+    spread = np.sqrt(np.where(known, (figures - mean) ** 2, 0.0).sum(axis=0) / size)
+    return mean, np.maximum(spread, 1e-6)
 
 
 class _Task(nn.Module):
@@ -268,11 +272,12 @@ def pretrain(
     model = LBSF.fit(model_config, histories.extra, part).to(device)
     task = _Task(model, histories.flags.shape[1]).to(device)
     again_at = batch.user_offsets
+    mean, spread = _scale(histories.figures[rows])
 
     def loss(part: Ints) -> Tensor:
         some = batch.select(part)
         again = np.concatenate([histories.again[again_at[r] : again_at[r + 1]] for r in part])
-        values = (again, histories.flags[part], histories.figures[part])
+        values = (again, histories.flags[part], (histories.figures[part] - mean) / spread)
         return task.loss(some, *(torch.from_numpy(v).float().to(device) for v in values))
 
     settings = TrainConfig(

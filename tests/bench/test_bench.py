@@ -10,9 +10,9 @@ import torch
 
 from lbsf_core.bench import bench_fold, bench_score
 from lbsf_core.bench.data import folded_users
-from lbsf_core.evaluate.peers import FlatPeer, GRUBody, TransformerBody
 from lbsf_core.config import ModelConfig
 from lbsf_core.errors import LbsfError
+from lbsf_core.evaluate.peers import FlatPeer, GRUBody, TransformerBody
 from lbsf_core.model.lbsf import LBSF
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lbsf_core.errors import LbsfError
 from lbsf_core.score.calibration import FLOOR, Calibration, fit_calibration
 
 finite = st.floats(-1e308, 1e308, allow_nan=False)
@@ -64,3 +65,17 @@ def test_separable_labels_give_finite_numbers() -> None:
     found = fit_calibration(np.array([-1.0, 1.0]), np.array([0.0, 1.0]))
     assert np.isfinite([found.slope, found.intercept]).all()
     assert found.slope > 1
+
+
+def test_a_changed_default_rate_multiplies_the_odds() -> None:
+    """By hand: 10 % in training, 20 % here: odds times (.25 / .1111) = 2.25."""
+    moved = Calibration(1.0, 0.0).with_prior(0.1, 0.2)
+    pd = moved.pd(np.array([0.0]))[0]
+    assert pd / (1 - pd) == pytest.approx(2.25)
+    assert Calibration(2.0, 1.0).with_prior(0.1, 0.1) == Calibration(2.0, 1.0)
+
+
+@pytest.mark.parametrize("prior", [0.0, 1.0, -0.1])
+def test_a_default_rate_that_is_none_is_refused(prior: float) -> None:
+    with pytest.raises(LbsfError, match="between 0 and 1"):
+        Calibration().with_prior(0.1, prior)
