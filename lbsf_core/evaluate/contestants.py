@@ -73,6 +73,8 @@ class Setting:
     pretrain: PretrainConfig = field(default_factory=lambda: PretrainConfig(epochs=12))
     #: Flat peers learn more slowly: they get more epochs, as many as still helped.
     flat_epochs: int = 14
+    #: Passes of contrastive pre-training, one sample of each user in a pass.
+    slice_epochs: int = 20
     #: Newest payments that flat peers read (nine of ten histories are shorter).
     newest: int = 160
 
@@ -302,7 +304,7 @@ def coles(task: Task) -> Floats:
             slices = draw_slices(batch, part, 4, rng)
             return model.loss(slices, torch.arange(len(part)).repeat_interleave(4))
 
-        run_epochs(model, TrainConfig(epochs=20, batch_samples=64), draw, loss)
+        run_epochs(model, TrainConfig(epochs=data.setting.slice_epochs, batch_samples=64), draw, loss)
         task.shared[key] = _embed(model, data.batch)
     return _boosted(task, task.shared[key])
 
