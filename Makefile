@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 SHARED := ../shared/data
 
-.PHONY: demo test lint real screenshots clean
+.PHONY: demo test lint real benchmark screenshots clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -47,6 +47,11 @@ real: $(STAMP)
 	$(BIN)/lbsf train .lbsf/real/birmingham/store --out .lbsf/real/birmingham/bundle
 	$(BIN)/lbsf workspace .lbsf/real/birmingham/store .lbsf/real/birmingham/bundle --evaluation .lbsf/real/birmingham/evaluation --name "Birmingham purchase cards (proxy label)" --out .lbsf/real/workspaces/birmingham
 	@echo "Look at them: $(BIN)/lbsf dashboard .lbsf/real/workspaces"
+
+# Every contestant on the same folds of real payments; hours, and goes on where it was stopped.
+benchmark: $(STAMP)
+	$(BIN)/lbsf benchmark $(SHARED) --work .lbsf/benchmark --out .lbsf/benchmark-report
+	cp .lbsf/benchmark-report/report.json tests/bench/benchmark.json
 
 clean:
 	rm -rf $(VENV) .lbsf .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache build dist

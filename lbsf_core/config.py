@@ -78,8 +78,8 @@ class ModelConfig(Config):
     text_buckets: int = 4096
     text_width: int = 32
     bins: int = 16
-    dropout: float = 0.1
-    text_dropout: float = 0.5
+    dropout: float = 0.2
+    text_dropout: float = 0.8
     attention: str = "learned"
     rhythm: bool = True
     forecasts: int = 0

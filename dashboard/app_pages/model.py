@@ -38,6 +38,8 @@ def main() -> None:
     else:
         _metrics(performance)
         _curves(performance)
+    if not performance.contestants.empty:
+        _compared(performance)
     _card(state.ask(source, "card"), performance)
 
 
@@ -73,6 +75,30 @@ def _curves(performance: Performance) -> None:
     shell.section("By length of history", "A short history leaves the model little to go by.")
     _draw(charts.by_history(performance.by_history), "by_history",
           "AUC and default rate by number of payments")  # fmt: skip
+
+
+def _compared(performance: Performance) -> None:
+    """Who else could have scored, and what LBSF's parts are worth."""
+    shell.section(
+        "Against what a team would use instead",
+        f"AUC on {text.escape(performance.compared_on, 'markdown')}; the same folds for all.",
+    )
+    left, right = st.columns([3, 2])
+    with left:
+        _draw(charts.contestants(performance.contestants), "contestants",
+              "AUC of every contestant with its 95% interval")  # fmt: skip
+    with right:
+        frame = performance.differences
+        st.dataframe(
+            {
+                "Difference": frame["pair"].map(text.escape),
+                "AUC": frame["auc"].map("{:+.3f}".format),
+                "95% interval": [f"{row.lo:+.3f} to {row.hi:+.3f}" for row in frame.itertuples()],
+            },
+            hide_index=True,
+            height="content",
+        )
+        st.caption("An interval that holds 0 proves no difference.")
 
 
 def _card(card: Card, performance: Performance) -> None:

@@ -169,6 +169,41 @@ def by_history(frame: pd.DataFrame) -> go.Figure:
     return figure
 
 
+def contestants(frame: pd.DataFrame) -> go.Figure:
+    """AUC of every contestant with its interval, best at the top; controls in grey.
+
+    Args:
+        frame: `Performance.contestants`.
+    """
+    frame = frame[frame["name"] != "lightgbm"].sort_values("auc")  # it stands twice
+    names = frame["about"].map(lambda text: style.name(text, 60))
+    figure = go.Figure()
+    for control, label, colour in (
+        (False, "Contestant", style.BLUE),
+        (True, "LBSF with something changed", style.GREY),
+    ):
+        rows = frame[frame["control"] == control]
+        if rows.empty:
+            continue
+        figure.add_scatter(
+            x=rows["auc"],
+            y=names[rows.index],
+            mode="markers",
+            marker={"color": colour, "size": 9},
+            error_x={
+                "array": rows["hi"] - rows["auc"],
+                "arrayminus": rows["auc"] - rows["lo"],
+                "thickness": 1.5,
+                "width": 0,
+            },
+            name=label,
+            hovertemplate="%{y}: AUC %{x:.3f}<extra></extra>",
+        )
+    figure.update_yaxes(categoryorder="array", categoryarray=names.tolist(), automargin=True)
+    figure.update_xaxes(title="AUC", tickformat=".2f")
+    return style.finish(figure, height=120 + 26 * len(frame), legend=True)
+
+
 def _diagonal(label: str) -> go.Figure:
     figure = go.Figure()
     figure.add_scatter(

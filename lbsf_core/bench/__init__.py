@@ -2,6 +2,7 @@
 
     fold.py    `bench_fold`: our fold against pandas, Parquet to Parquet
     score.py   `bench_score`: our model against a flat Transformer and a GRU, payments to logits
+    train.py   `bench_train`: the same three while they train
 
 Imports happen on first use, so that a child process that measures the memory of a fold does not
 measure that of torch.
@@ -15,10 +16,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lbsf_core.bench.fold import bench_fold
     from lbsf_core.bench.score import bench_score
+    from lbsf_core.bench.train import bench_train
 
-__all__ = ["bench_fold", "bench_score"]
+__all__ = ["bench_fold", "bench_score", "bench_train"]
 
-_HOMES = {"bench_fold": "lbsf_core.bench.fold", "bench_score": "lbsf_core.bench.score"}
+_HOMES = {
+    "bench_fold": "lbsf_core.bench.fold",
+    "bench_score": "lbsf_core.bench.score",
+    "bench_train": "lbsf_core.bench.train",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of `__all__`

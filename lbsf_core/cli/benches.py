@@ -33,11 +33,25 @@ def bench_score(
     """Score against a flat Transformer and a GRU of the same width on the same payments."""
     from lbsf_core.bench import bench_score as run
 
+    _result("score", run(_numbers(lengths)), as_json)
+
+
+@bench.command("train")
+def bench_train(
+    lengths: Annotated[str, typer.Option(help="Payments per user.")] = "512,2048",
+    as_json: AsJson = False,
+) -> None:
+    """Train against a flat Transformer and a GRU of the same width on the same payments."""
+    from lbsf_core.bench import bench_train as run
+
+    _result("train", run(_numbers(lengths)), as_json)
+
+
+def _numbers(lengths: str) -> list[int]:
     try:
-        numbers = [int(part) for part in lengths.split(",")]
+        return [int(part) for part in lengths.split(",")]
     except ValueError as error:
         raise LbsfError(f"--lengths '{lengths}': write numbers with commas, 512,2048.") from error
-    _result("score", run(numbers), as_json)
 
 
 def _result(title: str, found: dict[str, Any], as_json: bool) -> None:

@@ -30,6 +30,13 @@ def workspace(
     attributions: Annotated[
         Path | None, typer.Option(help="Made by `lbsf explain-all`; else explained now.")
     ] = None,
+    comparison: Annotated[
+        Path | None,
+        typer.Option(help="Made by `lbsf evaluate --compare --out`, or `lbsf benchmark`."),
+    ] = None,
+    comparison_label: Annotated[
+        str | None, typer.Option(help="Which part of it, e.g. birmingham/label_stop60.")
+    ] = None,
 ) -> None:
     """Score and explain every sample: the folder that the dashboard loads."""
     from lbsf_core.workspace import build_workspace
@@ -40,6 +47,8 @@ def workspace(
             name=name,
             evaluation=evaluation,
             attributions=attributions,
+            comparison=comparison,
+            label=comparison_label,
             progress=bar,
         )
     console.print(f"{plain(str(out))} is ready: `lbsf dashboard {plain(str(out))}`")

@@ -22,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
 from lbsf_core.config import ModelConfig, PretrainConfig, TrainConfig
+from lbsf_core.errors import LbsfError
 from lbsf_core.evaluate.aggregates import Aggregates
 from lbsf_core.evaluate.controls import CONTROLS, Control
 from lbsf_core.evaluate.peers import (
@@ -149,7 +150,12 @@ class Contestant:
 
 
 def _boosted(task: Task, table: Floats) -> Floats:
-    from lightgbm import LGBMClassifier
+    try:
+        from lightgbm import LGBMClassifier
+    except ImportError as error:
+        raise LbsfError(
+            "this contestant needs LightGBM: install it with `pip install 'lbsf[compare]'`."
+        ) from error
 
     columns = []
     for grid in TREES:
@@ -304,7 +310,9 @@ def coles(task: Task) -> Floats:
             slices = draw_slices(batch, part, 4, rng)
             return model.loss(slices, torch.arange(len(part)).repeat_interleave(4))
 
-        run_epochs(model, TrainConfig(epochs=data.setting.slice_epochs, batch_samples=64), draw, loss)
+        run_epochs(
+            model, TrainConfig(epochs=data.setting.slice_epochs, batch_samples=64), draw, loss
+        )
         task.shared[key] = _embed(model, data.batch)
     return _boosted(task, task.shared[key])
 

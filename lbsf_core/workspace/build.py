@@ -14,6 +14,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -24,7 +25,7 @@ import pyarrow.parquet as pq
 from lbsf_core.errors import WorkspaceError
 from lbsf_core.evaluate.report import Evaluation, held_out, performance
 from lbsf_core.explain.batch import explain_all, read_attributions
-from lbsf_core.files import atomic_write, dump_json, sha256
+from lbsf_core.files import atomic_write, dump_json, read_json, sha256
 from lbsf_core.fold.store import PAYMENTS, FoldedStore
 from lbsf_core.fold.store import SAMPLES as STORE_SAMPLES
 from lbsf_core.model.bundle import Bundle
@@ -55,6 +56,8 @@ def build_workspace(
     name: str | None = None,
     evaluation: str | Path | None = None,
     attributions: str | Path | None = None,
+    comparison: str | Path | None = None,
+    label: str | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Score and explain every sample of a store and write the workspace (atomically).
@@ -66,12 +69,15 @@ def build_workspace(
         name: shown in the dashboard; the folder's name by default.
         evaluation: folder made by `lbsf evaluate --cv`, shown instead of the test part.
         attributions: folder made by `lbsf explain-all`; else every sample is explained now.
+        comparison: folder made by `lbsf evaluate --compare` or `lbsf benchmark`.
+        label: which part of the comparison, where it has several.
         progress: called with (what is being done, done, in all).
 
     Raises:
         StoreError, BundleError: one of them is damaged.
         AttributionsError: the attributions belong to something else.
-        WorkspaceError: the evaluation belongs to another store.
+        WorkspaceError: the evaluation belongs to another store, or the comparison has not that
+            part.
     """
     out = Path(out)
     folded, model = FoldedStore.open(store), Bundle.load(bundle)
@@ -81,6 +87,8 @@ def build_workspace(
             f"{evaluation}: was made on another store than {store}. "
             "Run `lbsf evaluate` on this one."
         )
+
+    compared = read_comparison(comparison, label) if comparison else {}
 
     def told(what: str) -> Callable[[int, int], None] | None:
         return (lambda done, total: progress(what, done, total)) if progress else None
@@ -105,6 +113,7 @@ def build_workspace(
         )
         _months(folded, folder / MONTHS)
         found = report.performance() if report else performance(*held_out(samples))
+        found |= compared
         (folder / PERFORMANCE).write_text(dump_json(found), encoding="utf-8")
         _copy(Path(store), folder / "store")
         _copy(Path(bundle), folder / "bundle")
@@ -119,6 +128,32 @@ def build_workspace(
         }
         (folder / MANIFEST).write_text(dump_json(manifest), encoding="utf-8")
     return out
+
+
+def read_comparison(path: str | Path, label: str | None = None) -> dict[str, Any]:
+    """Contestants and differences of one part of a comparison, as lists of records.
+
+    Raises:
+        WorkspaceError: it has no such part, or several and none was named.
+    """
+    report = read_json(Path(path) / "report.json")
+    names = [name for name in report if name != "about"]
+    if label is None and len(names) == 1:
+        label = names[0]
+    if label not in names:
+        raise WorkspaceError(
+            f"{path}: has {', '.join(names)}; name one of them with --comparison-label."
+        )
+    found = report[label]
+    keep = ("about", "auc", "lo", "hi", "repeats", "control")
+    return {
+        "compared_on": f"{label}: {found['samples']:,} samples, {found['bad']:,} bad",
+        "contestants": [
+            {"name": name} | {key: entry[key] for key in keep}
+            for name, entry in found["contestants"].items()
+        ],
+        "differences": [{"pair": pair} | entry for pair, entry in found["differences"].items()],
+    }
 
 
 def _write_segments(segments: pa.Table, path: Path) -> pd.DataFrame:

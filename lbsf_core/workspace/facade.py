@@ -397,7 +397,14 @@ class Workspace:
         }
         for name in ("auc", "lo", "hi"):
             frames["by_history"][name] = frames["by_history"][name].astype(float)
-        return Performance(source=data["source"], warnings=tuple(data["warnings"]), **frames)
+        return Performance(
+            source=data["source"],
+            warnings=tuple(data["warnings"]),
+            compared_on=data.get("compared_on", ""),
+            contestants=pd.DataFrame(data.get("contestants", [])),
+            differences=pd.DataFrame(data.get("differences", [])),
+            **frames,
+        )
 
     def card(self) -> Card:
         """The bundle's card, facts for a table, and its manifest for download."""

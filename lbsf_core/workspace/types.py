@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
@@ -157,6 +157,9 @@ class Performance:
         by_history: history (payments, e.g. "1-49"), samples, bad, auc (NaN with fewer than
             five bad or five good), lo, hi, mean_pd, default_rate.
         warnings: plain sentences, e.g. few bad samples.
+        compared_on: what contestants were compared on, in words; empty without a comparison.
+        contestants: name, about, auc, lo, hi, repeats, control (LBSF with something changed).
+        differences: pair ("one - other"), auc, lo, hi, repeats.
     """
 
     source: str
@@ -166,6 +169,9 @@ class Performance:
     calibration: pd.DataFrame
     by_history: pd.DataFrame
     warnings: tuple[str, ...]
+    compared_on: str = ""
+    contestants: pd.DataFrame = field(default_factory=pd.DataFrame)
+    differences: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass(frozen=True)

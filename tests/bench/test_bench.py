@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lbsf_core.bench import bench_fold, bench_score
+from lbsf_core.bench import bench_fold, bench_score, bench_train
 from lbsf_core.bench.data import folded_users
 from lbsf_core.config import ModelConfig
 from lbsf_core.errors import LbsfError
@@ -48,3 +48,16 @@ def test_peers_read_the_payments_in_order_of_time() -> None:
         with torch.no_grad():
             one, other = peer(batch), peer(batch.permute_segments(order))
         torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
+
+
+def test_bench_train_measures_all_three_and_their_memory() -> None:
+    found = bench_train([16, 64], payments=1024, steps=2, width=16)
+    for length in ("16", "64"):
+        for name in ("lbsf", "transformer", "gru"):
+            assert found[length][name]["payments_per_s"] > 0
+            assert 0.05 < found[length][name]["peak_rss_gb"] < 8
+        own = found[length]["lbsf"]["payments_per_s"]
+        peer = found[length]["gru"]["payments_per_s"]
+        assert found[length]["ratios"]["gru"] == pytest.approx(own / peer, abs=0.01)
+    with pytest.raises(LbsfError, match="at least 1"):
+        bench_train([0])

@@ -357,6 +357,16 @@ def fake_performance() -> Performance:
              "default_rate": [0.0, 0.17, 0.15, 0.13]}
         ),
         warnings=("Only 21 bad samples: the intervals are wide.",),
+        compared_on="invented: 147 samples, 21 bad",
+        contestants=pd.DataFrame(
+            {"name": ["lbsf", "lightgbm", "gru", "no_fold"], "auc": [0.78, 0.76, 0.74, 0.73],
+             "about": [f"LBSF {EVIL_TAG}", "LightGBM", "flat GRU", "LBSF, no fold"],
+             "lo": [0.7, 0.69, 0.66, 0.65], "hi": [0.85, 0.83, 0.81, 0.8], "repeats": 3,
+             "control": [False, False, False, True]}
+        ),
+        differences=pd.DataFrame(
+            {"pair": ["lbsf - gru"], "auc": [0.04], "lo": [0.01], "hi": [0.07], "repeats": [3]}
+        ),
     )  # fmt: skip
 
 

@@ -110,3 +110,13 @@ def test_calibration_has_bins_and_the_diagonal():
     figure = model.calibration(frame)
     assert list(figure.data[1].x) == frame["pd"].tolist()
     assert list(figure.data[0].x) == [0, 1]
+
+
+def test_contestants_stand_best_first_each_once_and_literally():
+    frame = fake_performance().contestants
+    figure = model.contestants(frame)
+    shown = [name for trace in figure.data for name in trace.y]
+    assert len(shown) == len(set(shown)) == len(frame) - 1
+    assert figure.layout.yaxis.categoryarray[-1].startswith("LBSF ")
+    assert "<img" not in figure.to_json()
+    assert [trace.name for trace in figure.data] == ["Contestant", "LBSF with something changed"]

@@ -1,4 +1,4 @@
-"""The benchmark's protocol: folds by user, nothing learned from a test user, chance where chance is.
+"""The benchmark: folds by user, nothing learned from a test user, chance where chance is.
 
 Small networks and few draws: what is tested is who sees what, not how good anybody is.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 from lbsf_core.errors import BundleError, StoreError, UnknownUserError, WorkspaceError
 from lbsf_core.files import dump_json, read_json
 from lbsf_core.workspace import SampleFilter, Workspace, find_workspaces
+from lbsf_core.workspace.build import read_comparison
 
 
 @pytest.fixture(scope="module")
@@ -320,3 +322,20 @@ def test_opening_and_asking_loads_no_model(tiny_workspace: Path) -> None:
     command = [sys.executable, "-c", code, str(tiny_workspace)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_comparison_is_read_by_part(tmp_path: Path) -> None:
+    entry = {"auc": 0.8, "lo": 0.7, "hi": 0.9, "repeats": 1}
+    part = {
+        "samples": 40,
+        "bad": 9,
+        "contestants": {"gru": entry | {"about": "flat GRU", "control": False, "metrics": {}}},
+        "differences": {"lbsf - gru": entry},
+    }
+    (tmp_path / "report.json").write_text(json.dumps({"about": {}, "a/x": part, "b/y": part}))
+    found = read_comparison(tmp_path, "a/x")
+    assert found["compared_on"] == "a/x: 40 samples, 9 bad"
+    assert found["contestants"][0]["name"] == "gru"
+    assert found["differences"][0]["pair"] == "lbsf - gru"
+    with pytest.raises(WorkspaceError, match="name one of them"):
+        read_comparison(tmp_path)
