@@ -115,3 +115,38 @@ def test_demo_prepares_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     ready = demo.prepare(tmp_path / "demo")
     assert demo.prepare(tmp_path / "demo") == ready
     assert built == ["fold", "workspace"]
+
+
+def test_pretrained_compared_and_scored_at_another_default_rate(tmp_path: Path) -> None:
+    raw, store = tmp_path / "raw", tmp_path / "store"
+    lbsf("simulate", raw, "--users", 80, "--seed", 3)
+    labels = ["--labels", raw / "labels.parquet"]
+    lbsf("fold", raw / "payments.parquet", *labels, "--out", store, "--window-days", 30)
+    pretrained, bundle = tmp_path / "pretrained", tmp_path / "bundle"
+    with pytest.raises(LbsfError, match="no user is left"):
+        lbsf(
+            *("pretrain", raw / "payments.parquet", "--out", pretrained),
+            *("--every-days", 120, "--without", raw / "labels.parquet"),
+        )
+    lbsf(
+        *("pretrain", raw / "payments.parquet", "--out", pretrained, "--window-days", 30),
+        *("--every-days", 120, "--epochs", 1, "--width", 16),
+    )
+    lbsf("train", store, "--out", bundle, "--init", pretrained)
+    scores = []
+    for options in ((), ("--prior", 0.01)):
+        lbsf("score", store, bundle, "--out", tmp_path / "scores.parquet", *options)
+        scores.append(pd.read_parquet(tmp_path / "scores.parquet"))
+    assert scores[1]["pd"].mean() < scores[0]["pd"].mean()
+    assert scores[1]["logit"].tolist() == scores[0]["logit"].tolist()
+    user = scores[0]["user_id"].iloc[0]
+    check_tree(json.loads(lbsf("explain", store, bundle, "--user", user, "--json").stdout))
+    lbsf(
+        *("evaluate", store, "--compare", "scorecard,lightgbm_user", "--cv", 2),
+        *("--out", tmp_path / "report"),
+    )
+    assert (tmp_path / "report" / "report.html").read_text().startswith("<!doctype html>")
+    workspace = tmp_path / "workspace"
+    lbsf("workspace", store, bundle, "--out", workspace, "--comparison", tmp_path / "report")
+    assert "LightGBM" in (workspace / "performance.json").read_text()
+    assert "lbsf_pretrained" in lbsf("contestants").output

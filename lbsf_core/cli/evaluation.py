@@ -188,6 +188,9 @@ def benchmark(
     datasets: Annotated[str, typer.Option(help="With commas.")] = "birmingham,berka",
     repeats: Annotated[int | None, typer.Option(help="At most.")] = None,
     only: Annotated[str | None, typer.Option(help="Contestants, with commas.")] = None,
+    report_only: Annotated[
+        bool, typer.Option("--report-only", help="Run nothing; report on what there is.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run every contestant on real payments, and report with intervals on every difference."""
@@ -205,6 +208,7 @@ def benchmark(
             names,
             repeats=repeats,
             contestants=only.split(",") if only else None,
+            run_missing=not report_only,
             progress=bar,
         )
     _show_report(report, out, as_json)

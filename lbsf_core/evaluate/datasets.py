@@ -157,6 +157,7 @@ def benchmark(
     repeats: int | None = None,
     contestants: Sequence[str] | None = None,
     workers: int | None = None,
+    run_missing: bool = True,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Run what is missing and report on what there is.
@@ -168,6 +169,7 @@ def benchmark(
         repeats: at most; by default what each dataset asks for.
         contestants: only these; all by default.
         workers: processes.
+        run_missing: else only report on what there is.
         progress: called with (words, folds done, folds in all).
 
     Returns:
@@ -191,10 +193,11 @@ def benchmark(
             plans["out_of_time"] = Plan(1, main, {}, by="time")
         for key, plan in plans.items():
             told = partial(progress, f"{name}, {key}") if progress else None
-            run(make, plan, folder / key, workers=workers, progress=told)
+            if run_missing:
+                run(make, plan, folder / key, workers=workers, progress=told)
         for label in data.labels:
             entry = compare(data, label, read_scores(data, plans["runs"], folder / "runs", label))
-            if "out_of_time" in plans:
+            if (folder / "out_of_time").is_dir():
                 later = read_scores(data, plans["out_of_time"], folder / "out_of_time", label)
                 entry["out_of_time"] = compare(data, label, later)
             entry["predictions"] = digest(folder / "runs")
