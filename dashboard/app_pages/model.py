@@ -89,9 +89,14 @@ def _compared(performance: Performance) -> None:
               "AUC of every contestant with its 95% interval")  # fmt: skip
     with right:
         frame = performance.differences
+        names = performance.contestants.set_index("name")["about"].to_dict()
+        pairs = [
+            " less ".join(names.get(part, part) for part in pair.split(" - "))
+            for pair in frame["pair"]
+        ]
         st.dataframe(
             {
-                "Difference": frame["pair"].map(text.escape),
+                "Difference": [text.escape(pair) for pair in pairs],
                 "AUC": frame["auc"].map("{:+.3f}".format),
                 "95% interval": [f"{row.lo:+.3f} to {row.hi:+.3f}" for row in frame.itertuples()],
             },

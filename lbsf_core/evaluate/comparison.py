@@ -36,7 +36,7 @@ PAIRS: tuple[tuple[str, str], ...] = (
 #: Contestants that curves and slices are drawn for.
 DRAWN = ("lbsf", "lbsf_pretrained", "lbsf_alone", "lightgbm", "gru")
 #: Points of a curve at most.
-POINTS = 200
+POINTS = 80
 #: Fewest bad and good samples of a slice.
 FEWEST = 5
 
@@ -145,6 +145,7 @@ def _curves(labels: Floats, pds: Floats) -> dict[str, Any]:
     order = np.argsort(-pds, kind="stable")
     gained = np.cumsum(labels[order]) / labels.sum()
     share = np.arange(1, len(labels) + 1) / len(labels)
+    first = len(labels) // 50  # of fewer than a fiftieth the lift jumps about
     bins = []
     for rows in np.array_split(np.argsort(pds, kind="stable"), 10):
         rate, lo, hi = wilson(int(labels[rows].sum()), len(rows))
@@ -152,7 +153,7 @@ def _curves(labels: Floats, pds: Floats) -> dict[str, Any]:
     return {
         "roc": _thin(fpr, tpr),
         "pr": _thin(recall[::-1], precision[::-1]),
-        "lift": _thin(share, gained / share),
+        "lift": _thin(share[first:], (gained / share)[first:]),
         "reliability": bins,
     }
 

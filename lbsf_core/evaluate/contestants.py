@@ -351,7 +351,7 @@ CONTESTANTS: dict[str, Contestant] = {
 BLENDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "lbsf_both": ("LBSF from scratch + pre-trained", ("lbsf_alone", "lbsf_pretrained")),
     "lbsf": (
-        "LBSF with aggregates: LBSF from scratch + pre-trained + LightGBM",
+        "LBSF with aggregates (mean with LightGBM)",
         ("lbsf_alone", "lbsf_pretrained", "lightgbm_merchant"),
     ),
     "lightgbm_gru": ("LightGBM + flat GRU", ("lightgbm_merchant", "gru")),

@@ -9,11 +9,13 @@ from typing import Any
 #: Colours of the drawn contestants, told apart by most colour-blind readers (Okabe and Ito).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;
+body{font:15px/1.5 system-ui,sans-serif;max-width:1180px;margin:2rem auto;padding:0 1rem;
 color:#1f2328;background:#fff}
 table{border-collapse:collapse;margin:.5rem 0 1.5rem;font-variant-numeric:tabular-nums}
-th,td{padding:.25rem .7rem;border-bottom:1px solid #d8dee4;text-align:right}
-th:first-child,td:first-child{text-align:left} .yes{font-weight:600}
+th,td{padding:.3rem .8rem;white-space:nowrap;vertical-align:top;text-align:right;
+border-bottom:1px solid #d8dee4}
+th:first-child,td:first-child{text-align:left;white-space:normal} small{color:#59636e}
+td:first-child{max-width:22rem}
 figure{display:inline-block;margin:0 1rem 1rem 0} figcaption{font-weight:600}
 .note{background:#fff8e1;border-left:4px solid #e69f00;padding:.5rem 1rem}
 """
@@ -50,8 +52,9 @@ def _section(name: str, found: dict[str, Any]) -> list[str]:
     contestants = sorted(found["contestants"].items(), key=lambda item: -item[1]["auc"])
     metrics = list(contestants[0][1]["metrics"])
     head = ["", "repeats", *metrics]
+    names = {name: entry["about"] for name, entry in contestants}
 
-    def rows(control: bool) -> list[list[str]]:
+    def rows(control: bool) -> list[list[Cell]]:
         return [
             [
                 entry["about"],
@@ -69,10 +72,10 @@ def _section(name: str, found: dict[str, Any]) -> list[str]:
         _table(head, rows(False)),
         "<h3>Differences in AUC</h3>",
         _table(
-            ["", "difference", "95 % interval", "above 0"],
+            ["", "difference", "95 % interval", "shown to be better"],
             [
                 [
-                    pair,
+                    " less ".join(names.get(name, name) for name in pair.split(" - ")),
                     f"{d['auc']:+.3f}",
                     f"{d['lo']:+.3f} to {d['hi']:+.3f}",
                     "yes" if d["lo"] > 0 else "no",
@@ -84,7 +87,7 @@ def _section(name: str, found: dict[str, Any]) -> list[str]:
     if rows(True):
         parts += ["<h3>Controls: LBSF with something changed</h3>", _table(head, rows(True))]
     drawn = list(found["curves"])
-    parts.append("<h3>Curves</h3>" + _legend(drawn))
+    parts.append("<h3>Curves</h3>" + _legend([names[name] for name in drawn]))
     for key, title, x, y in (
         ("roc", "ROC", "share of good declined", "share of bad found"),
         ("pr", "Precision and recall", "recall", "precision"),
@@ -96,7 +99,7 @@ def _section(name: str, found: dict[str, Any]) -> list[str]:
     parts.append("<h3>Slices</h3>")
     parts.append(
         _table(
-            ["by", "slice", "samples", "bad", *drawn],
+            ["by", "slice", "samples", "bad", *(names[name] for name in drawn)],
             [
                 [
                     s["by"],
@@ -112,15 +115,23 @@ def _section(name: str, found: dict[str, Any]) -> list[str]:
     return parts
 
 
-def _figure(metric: dict[str, float], key: str = "value") -> str:
-    return f"{metric[key]:.3f} ({metric['lo']:.3f} to {metric['hi']:.3f})"
+#: A cell: a text, or a figure with its interval on a second line.
+Cell = str | tuple[str, str]
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _figure(metric: dict[str, float], key: str = "value") -> Cell:
+    return f"{metric[key]:.3f}", f"{metric['lo']:.3f} to {metric['hi']:.3f}"
+
+
+def _cell(cell: Cell) -> str:
+    if isinstance(cell, str):
+        return f"<td>{escape(cell)}</td>"
+    return f"<td>{escape(cell[0])}<br><small>{escape(cell[1])}</small></td>"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
     top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
+    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
