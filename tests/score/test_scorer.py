@@ -105,7 +105,10 @@ def test_store_with_more_fields_than_the_bundle_reads_is_fine(tmp_path: Path) ->
     more = [(*row, None if i % 2 else "", None) for i, row in enumerate(rows())]
     store = fold_rows(tmp_path, more, LABELS, extra=extra)
     np.testing.assert_allclose(
-        logits(store), logits(fold_rows(tmp_path, rows(), LABELS, name="plain")), atol=1e-5
+        logits(store),
+        logits(fold_rows(tmp_path, rows(), LABELS, name="plain")),
+        atol=1e-5,
+        rtol=2e-6,
     )
 
 
