@@ -83,27 +83,22 @@ def _compared(performance: Performance) -> None:
         "Against what a team would use instead",
         f"AUC on {text.escape(performance.compared_on, 'markdown')}; the same folds for all.",
     )
-    left, right = st.columns([3, 2])
-    with left:
-        _draw(charts.contestants(performance.contestants), "contestants",
-              "AUC of every contestant with its 95% interval")  # fmt: skip
-    with right:
-        frame = performance.differences
-        names = performance.contestants.set_index("name")["about"].to_dict()
-        pairs = [
-            " less ".join(names.get(part, part) for part in pair.split(" - "))
-            for pair in frame["pair"]
-        ]
-        st.dataframe(
-            {
-                "Difference": [text.escape(pair) for pair in pairs],
-                "AUC": frame["auc"].map("{:+.3f}".format),
-                "95% interval": [f"{row.lo:+.3f} to {row.hi:+.3f}" for row in frame.itertuples()],
-            },
-            hide_index=True,
-            height="content",
-        )
-        st.caption("An interval that holds 0 proves no difference.")
+    _draw(charts.contestants(performance.contestants), "contestants",
+          "AUC of every contestant with its 95% interval")  # fmt: skip
+    frame = performance.differences
+    names = performance.contestants.set_index("name")["about"].to_dict()
+    pairs = [pair.split(" - ") for pair in frame["pair"]]
+    st.dataframe(
+        {
+            "Gain in AUC": frame["auc"].map("{:+.3f}".format),
+            "95% interval": [f"{row.lo:+.3f} to {row.hi:+.3f}" for row in frame.itertuples()],
+            "Of": [text.escape(names.get(pair[0], pair[0])) for pair in pairs],
+            "Over": [text.escape(names.get(pair[-1], pair[-1])) for pair in pairs],
+        },
+        hide_index=True,
+        height="content",
+    )
+    st.caption("An interval that holds 0 proves no difference.")
 
 
 def _card(card: Card, performance: Performance) -> None:
