@@ -130,12 +130,16 @@ def small_model(
     extra: Sequence[Field] = (),
     noise: float = 0.5,
 ) -> LBSF:
-    """An untrained model fitted to a batch, every weight moved from its start by `noise`."""
+    """An untrained model fitted to a batch, every weight moved from its start by `noise`.
+
+    Wide rows are moved less, as they are at their start, so that logits stay of a usual size.
+    """
     torch.manual_seed(seed)
     model = LBSF.fit(config, extra, batch)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(noise * torch.randn(parameter.shape))
+            wide = max(1.0, parameter.shape[-1] / 8) ** 0.5 if parameter.ndim > 1 else 1.0
+            parameter.add_(noise / wide * torch.randn(parameter.shape))
     model.eval()
     model.fit_typical(batch)
     return model

@@ -130,7 +130,9 @@ def test_evaluate_gives_every_metric_with_an_interval_around_it() -> None:
     pd = np.clip(0.3 + 0.2 * (labels - 0.3) + rng.normal(0, 0.15, 400), 0.01, 0.99)
     users = [f"u{i}" for i in range(400)]
     found = evaluate(labels, pd, users, repeats=50)
-    assert list(found) == list(METRICS)
+    assert list(found) == [
+        *("AUC", "KS", "PR-AUC", "Top-decile capture", "Brier", "ECE", "Calibration slope"),
+    ]
     for name, metric in found.items():
         assert metric.lo < metric.hi
         assert metric.value == METRICS[name][0](labels, pd)

@@ -126,7 +126,7 @@ def test_logits_are_the_models_and_the_baseline_knows_only_the_layout() -> None:
         np.testing.assert_allclose(found.logits, MODEL(BATCH).numpy(), atol=1e-5)
     other = replace(BATCH, amounts=BATCH.amounts * 9 - 4)
     again = integrated_gradients(MODEL, other)
-    np.testing.assert_allclose(again.baseline_logits, found.baseline_logits, atol=1e-6, rtol=1e-6)
+    np.testing.assert_allclose(again.baseline_logits, found.baseline_logits, atol=1e-6)
     assert (again.logits != found.logits).all()
 
 
@@ -216,7 +216,7 @@ TIGHT = 1e-3
 
 
 def test_steps_are_raised_only_where_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    sharp = small_model(BATCH)
+    sharp = small_model(BATCH, noise=0.8)
     with torch.no_grad():
         for parameter in sharp.head.parameters():
             parameter.mul_(4.0)
