@@ -128,9 +128,9 @@ def test_a_plain_cause_is_learned() -> None:
         paid = [(m, f"2024-01-{rng.integers(1, 29):02}", -9.0, "") for m in shops * 2]
         rows.append((f"user {user}", "2024-02-01", paid))
     batch = FoldedBatch.from_rows(rows, labels=[float(user % 2) for user in range(48)])
-    found = run(
-        batch, replace(CONFIG, epochs=30), model=replace(SMALL, text_buckets=1024, text_dropout=0.0)
-    )
+    # Without rhythm: 48 users are too few not to learn their (random) days by heart.
+    model = replace(SMALL, text_buckets=1024, text_dropout=0.0, rhythm=False)
+    found = run(batch, replace(CONFIG, epochs=12), model=model)
     assert max(entry["validation_auc"] for entry in found.history) > 0.9
 
 
