@@ -120,7 +120,7 @@ def _compare(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    from lbsf_core.evaluate.datasets import compare_store
+    from lbsf_core.evaluate.contest import compare_store
 
     folds, repeats, by, seed = protocol
     with bar_of() as bar:
@@ -194,8 +194,8 @@ def benchmark(
     as_json: AsJson = False,
 ) -> None:
     """Run every contestant on real payments, and report with intervals on every difference."""
+    from lbsf_core.evaluate.contest import benchmark as run
     from lbsf_core.evaluate.datasets import DATASETS
-    from lbsf_core.evaluate.datasets import benchmark as run
 
     names = datasets.split(",")
     unknown = sorted(set(names) - set(DATASETS))

@@ -111,7 +111,7 @@ def train(
             out,
             model,
             config,
-            init=Bundle.load(init) if init else None,
+            init=Bundle.load(init, pretrained=True) if init else None,
             progress=lambda s: bar("training", s.done, s.total, step_words(s)),  # type: ignore[call-arg]
         )
     rows = [(f"{part} samples", f"{size:,}") for part, size in trained.sizes.items()]

@@ -15,7 +15,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from lbsf_core.fold.batch import DAY, FoldedBatch, Strings
-from lbsf_core.model.fields import signed_log
 from lbsf_core.model.merchant import STATISTICS, segment_statistics
 
 Floats = npt.NDArray[np.float64]
@@ -206,4 +205,4 @@ class Aggregates:
         return frame.astype(np.float64)
 
 
-__all__ = ["Aggregates", "merchant_aggregates", "signed_log", "user_aggregates"]
+__all__ = ["Aggregates", "merchant_aggregates", "user_aggregates"]

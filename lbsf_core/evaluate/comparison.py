@@ -11,10 +11,11 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
 
-from lbsf_core.evaluate.benchmark import MEMBERS, Scores, summarise
+from lbsf_core.evaluate.benchmark import MEMBERS
 from lbsf_core.evaluate.contestants import BLENDS, CONTESTANTS, Data
-from lbsf_core.evaluate.intervals import wilson
 from lbsf_core.evaluate.metrics import auc, bootstrap_rows
+from lbsf_core.evaluate.report import FEWEST, calibration
+from lbsf_core.evaluate.scores import Scores, summarise
 from lbsf_core.files import code_hash
 from lbsf_core.fold.batch import FoldedBatch, Ints
 
@@ -37,8 +38,6 @@ PAIRS: tuple[tuple[str, str], ...] = (
 DRAWN = ("lbsf", "lbsf_pretrained", "lbsf_alone", "lightgbm", "gru")
 #: Points of a curve at most.
 POINTS = 80
-#: Fewest bad and good samples of a slice.
-FEWEST = 5
 
 
 def compare(
@@ -60,13 +59,7 @@ def compare(
     labels, batch = data.labels[label][rows], data.batch.select(rows)
     users = list(batch.user_ids)
     scores = _with_best_boosting(scores, labels)
-    controls = [
-        name
-        for name in scores
-        if name in CONTESTANTS
-        and CONTESTANTS[name].about.startswith("LBSF")
-        and name not in ("lbsf_alone", "lbsf_pretrained")
-    ]
+    controls = [name for name in scores if name in CONTESTANTS and CONTESTANTS[name].control]
     pairs = [*PAIRS, *(("lbsf_alone", name) for name in controls)]
     found = summarise(scores, labels, users, list(dict.fromkeys(pairs)), draws=draws)
     for name, entry in found["contestants"].items():
@@ -146,15 +139,11 @@ def _curves(labels: Floats, pds: Floats) -> dict[str, Any]:
     gained = np.cumsum(labels[order]) / labels.sum()
     share = np.arange(1, len(labels) + 1) / len(labels)
     first = len(labels) // 50  # of fewer than a fiftieth the lift jumps about
-    bins = []
-    for rows in np.array_split(np.argsort(pds, kind="stable"), 10):
-        rate, lo, hi = wilson(int(labels[rows].sum()), len(rows))
-        bins.append({"pd": float(pds[rows].mean()), "rate": rate, "lo": lo, "hi": hi})
     return {
         "roc": _thin(fpr, tpr),
         "pr": _thin(recall[::-1], precision[::-1]),
         "lift": _thin(share[first:], (gained / share)[first:]),
-        "reliability": bins,
+        "reliability": calibration(labels, pds),
     }
 
 

@@ -36,9 +36,10 @@ from lbsf_core.evaluate.peers import (
 from lbsf_core.fold.batch import FoldedBatch, Ints
 from lbsf_core.model.lbsf import LBSF
 from lbsf_core.payments.schema import Field
-from lbsf_core.score.scorer import BATCH_PAYMENTS, batch_logits
+from lbsf_core.score.scorer import batch_logits, passes
+from lbsf_core.train.histories import Histories
 from lbsf_core.train.loop import fit, run_epochs
-from lbsf_core.train.pretrain import Histories, forecasts, pretrain
+from lbsf_core.train.pretrain import forecasts, pretrain
 
 Floats = npt.NDArray[np.float64]
 
@@ -142,11 +143,13 @@ class Contestant:
         outputs: (score, Q) outputs of a task.
         combine: how Q outputs become one logit, on inner held-out samples only: "only" (Q = 1),
             "best" (the one of highest AUC) or "logistic" (a penalised logistic regression).
+        control: whether it is LBSF from scratch with something changed.
     """
 
     about: str
     outputs: Outputs
     combine: str = "only"
+    control: bool = False
 
 
 def _boosted(task: Task, table: Floats) -> Floats:
@@ -235,15 +238,9 @@ def _neural(
             ),
             build=lambda part: build(config, data.extra, part, setting),
         )
-        return batch_logits(fitted.model, _passes(batch, task.score))[:, None]
+        return batch_logits(fitted.model, passes(batch, task.score))[:, None]
 
     return outputs
-
-
-def _passes(batch: FoldedBatch, rows: Ints) -> list[FoldedBatch]:
-    runs = np.cumsum(batch.payment_counts[rows]) // BATCH_PAYMENTS
-    parts = np.split(rows, np.flatnonzero(np.diff(runs)) + 1)
-    return [batch.select(part) for part in parts]
 
 
 def _lbsf(
@@ -320,7 +317,7 @@ def coles(task: Task) -> Floats:
 def _embed(model: SliceEncoder, batch: FoldedBatch) -> Floats:
     model.eval()
     with torch.inference_mode():
-        parts = [model(part).double().numpy() for part in _passes(batch, np.arange(len(batch)))]
+        parts = [model(part).double().numpy() for part in passes(batch, np.arange(len(batch)))]
     found: Floats = np.concatenate(parts)
     return found
 
@@ -338,12 +335,18 @@ CONTESTANTS: dict[str, Contestant] = {
     "lbsf_pretrained": Contestant(
         "LBSF pre-trained on what comes next", lbsf_pretrained, "logistic"
     ),
-    "no_relations": Contestant("LBSF without relations", _neural(_lbsf, relation_layers=0)),
-    "mean_pooling": Contestant("LBSF with means for attention", _neural(_lbsf, attention="mean")),
-    "no_rhythm": Contestant("LBSF without rhythm", _neural(_lbsf, rhythm=False)),
-    "decoupled": Contestant("LBSF, attention on embeddings of its own (DARE)", _neural(_decoupled)),
+    "no_relations": Contestant(
+        "LBSF without relations", _neural(_lbsf, relation_layers=0), control=True
+    ),
+    "mean_pooling": Contestant(
+        "LBSF with means for attention", _neural(_lbsf, attention="mean"), control=True
+    ),
+    "no_rhythm": Contestant("LBSF without rhythm", _neural(_lbsf, rhythm=False), control=True),
+    "decoupled": Contestant(
+        "LBSF, attention on embeddings of its own (DARE)", _neural(_decoupled), control=True
+    ),
     **{
-        name: Contestant(f"LBSF, {name.replace('_', ' ')}", _neural(_lbsf, control))
+        name: Contestant(f"LBSF, {name.replace('_', ' ')}", _neural(_lbsf, control), control=True)
         for name, control in CONTROLS.items()
     },
 }

@@ -91,12 +91,13 @@ def performance(
         ],
         "roc": curve,
         "ks": [{"threshold": p["threshold"], "bad": p["tpr"], "good": p["fpr"]} for p in curve],
-        "calibration": _calibration(labels, pds),
+        "calibration": calibration(labels, pds),
         "by_history": _by_history(frame),
     }
 
 
-def _calibration(labels: Floats, pds: Floats) -> list[dict[str, float]]:
+def calibration(labels: Floats, pds: Floats) -> list[dict[str, float]]:
+    """`BINS` bins of equal count: mean PD, observed rate, its interval, samples."""
     order = np.argsort(pds, kind="stable")
     rows = []
     for number, at in enumerate(np.array_split(order, min(BINS, len(order)))):

@@ -50,7 +50,8 @@ from lbsf_core.fold.store import (
     FoldedStore,
     StoreManifest,
 )
-from lbsf_core.payments.schema import Field, read_metadata
+from lbsf_core.fold.writer import PaymentsWriter
+from lbsf_core.payments.schema import read_metadata
 
 #: Rows of a Parquet row group: small enough that one user is a small read, large enough to scan.
 ROW_GROUP = 61_440
@@ -190,7 +191,7 @@ def _fold_parts(
     counted: dict[str, npt.NDArray[np.generic]] = {
         name: np.zeros(size, dtype) for name, dtype in _COUNTED.items()
     }
-    with _Writer(target, source.extra) as writer:
+    with PaymentsWriter(target, source.extra, ROW_GROUP) as writer:
         for part in _ahead(pool, source, samples, runs, config):
             for name, values in part.counts.items():
                 counted[name][part.first : part.first + len(values)] = values
@@ -298,77 +299,6 @@ def _counts(
     counts["dropped_merchants"][numbers] = found.dropped_merchants
     counts["dropped_amount"][numbers] = found.dropped_amount
     return counts
-
-
-class _Writer:
-    """Writes payments in row groups of one size, whatever the parts they come in."""
-
-    def __init__(self, path: Path, extra: tuple[Field, ...]) -> None:
-        kinds = {"sample": pa.int32(), "segment": pa.int32()}
-        kinds |= {"merchant": pa.string(), "description": pa.string()}
-        kinds |= {"timestamp": TIME, "amount": pa.float64()}
-        for field in extra:
-            other = TIME if field.sql_type == "TIMESTAMPTZ" else pa.float64()
-            kinds[field.name] = pa.string() if field.is_string else other
-        self.texts = [name for name, kind in kinds.items() if kind == pa.string()]
-        self.schema = pa.schema(
-            [
-                (name, pa.dictionary(pa.int32(), kind) if name in self.texts else kind)
-                for name, kind in kinds.items()
-            ]
-        )
-        self.pending = self.schema.empty_table()
-        rising = ("sample", "segment", "timestamp")
-        self.file = pq.ParquetWriter(
-            path,
-            self.schema,
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=self.texts,
-            column_encoding=dict.fromkeys(rising, "DELTA_BINARY_PACKED"),
-            store_schema=False,
-        )
-
-    def __enter__(self) -> _Writer:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None and len(self.pending):
-                self._write(self.pending)
-        finally:
-            self.file.close()
-
-    def add(self, table: pa.Table) -> None:
-        """Take some rows; whole row groups go to the file."""
-        if len(self.pending):
-            table = pa.concat_tables([self.pending, table.cast(self.schema)])
-            table = table.unify_dictionaries().combine_chunks()
-        done = len(table) - len(table) % ROW_GROUP
-        for start in range(0, done, ROW_GROUP):
-            self._write(table.slice(start, ROW_GROUP))
-        self.pending = table.slice(done).cast(self.schema)
-
-    def _write(self, table: pa.Table) -> None:
-        for place, name in enumerate(self.schema.names):
-            if name in self.texts:
-                table = table.set_column(place, name, _compact(table[name].chunk(0)))
-        self.file.write_table(table.cast(self.schema), row_group_size=ROW_GROUP)
-
-
-def _compact(column: pa.DictionaryArray) -> pa.DictionaryArray:
-    """The same texts with a dictionary of those used, in order of first appearance."""
-    size = len(column.dictionary)
-    codes = column.indices.fill_null(size).to_numpy(zero_copy_only=False)
-    first = np.full(size + 1, -1, dtype=np.int64)
-    first[codes[::-1]] = np.arange(len(codes))[::-1]  # of equal codes the last written stays
-    first[size] = -1
-    used = np.flatnonzero(first >= 0)
-    used = used[np.argsort(first[used])]
-    number = np.zeros(size + 1, dtype=np.int32)
-    number[used] = np.arange(len(used), dtype=np.int32)
-    indices = pa.array(number[codes], mask=codes == size)
-    return pa.DictionaryArray.from_arrays(indices, column.dictionary.take(pa.array(used)))
 
 
 def _samples_table(

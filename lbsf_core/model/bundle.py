@@ -93,8 +93,12 @@ class Bundle:
         return path
 
     @classmethod
-    def load(cls, path: str | Path) -> Bundle:
+    def load(cls, path: str | Path, *, pretrained: bool = False) -> Bundle:
         """Read a bundle, refusing whatever is not exactly what was written.
+
+        Args:
+            path: its folder.
+            pretrained: take one that was only pre-trained as well, whose scores mean nothing yet.
 
         Raises:
             BundleError: missing, damaged, of another version, or holding anything unsafe (a
@@ -110,6 +114,11 @@ class Bundle:
             training, metrics, card = (dict(data[k]) for k in ("training", "metrics", "card"))
         except _BROKEN as error:
             raise BundleError(f"{path}: does not hold together ({error}). {AGAIN}") from error
+        if "pretrain" in training and not pretrained:
+            raise BundleError(
+                f"{path}: was only pre-trained and can't score yet. "
+                f"Run `lbsf train STORE --init {path}`."
+            )
         calibration = {"slope": slope, "intercept": intercept}
         return cls(model.eval(), calibration, training, metrics, card)
 

@@ -24,6 +24,13 @@ BATCH_PAYMENTS = 32_768
 Progress = Callable[[int, int], None]
 
 
+def passes(batch: FoldedBatch, rows: npt.NDArray[np.int64]) -> list[FoldedBatch]:
+    """These samples, order kept, cut into batches of about `BATCH_PAYMENTS` payments."""
+    runs = np.cumsum(batch.payment_counts[rows]) // BATCH_PAYMENTS
+    parts = np.split(rows, np.flatnonzero(np.diff(runs)) + 1)
+    return [batch.select(part) for part in parts]
+
+
 def batch_logits(model: torch.nn.Module, batches: Iterable[FoldedBatch]) -> npt.NDArray[np.float64]:
     """(sum of B,) logits of some batches, in the order given, without gradients."""
     model.eval()

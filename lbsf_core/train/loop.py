@@ -23,7 +23,7 @@ from lbsf_core.files import atomic_write, dump_json, read_json, recover
 from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.model.lbsf import LBSF
 from lbsf_core.payments.schema import Field
-from lbsf_core.score.scorer import BATCH_PAYMENTS, batch_logits
+from lbsf_core.score.scorer import batch_logits, passes
 
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -141,7 +141,7 @@ def fit(
     if checkpoint:
         state = _resume(checkpoint, model, optimizer) or state
     weight = torch.tensor((good / bad) ** config.positive_weight, device=device)
-    held_out = [batch.select(rows) for rows in _chunks(batch, validation)]
+    held_out = passes(batch, validation)
 
     def loss_of(rows: Rows) -> Tensor:
         part = batch.select(rows)
@@ -224,12 +224,6 @@ def _epoch(
         if progress:
             progress(Step(step + 1, total, epoch + 1, loss_sum / (at + 1), best))
     return loss_sum / steps
-
-
-def _chunks(batch: FoldedBatch, rows: Rows) -> list[Rows]:
-    """Cut rows into runs of about `BATCH_PAYMENTS` payments, order kept."""
-    runs = np.cumsum(batch.payment_counts[rows]) // BATCH_PAYMENTS
-    return np.split(rows, np.flatnonzero(np.diff(runs)) + 1)
 
 
 def _optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:

@@ -15,15 +15,17 @@ import torch
 
 from lbsf_core.config import FoldConfig, PretrainConfig, TrainConfig
 from lbsf_core.errors import LbsfError
-from lbsf_core.evaluate.benchmark import Plan, outer_folds, read_scores, run_fold, summarise
+from lbsf_core.evaluate.benchmark import Plan, outer_folds, run_fold
 from lbsf_core.evaluate.comparison import compare
+from lbsf_core.evaluate.contest import benchmark, compare_store
 from lbsf_core.evaluate.contestants import BLENDS, CONTESTANTS, Data, Setting
-from lbsf_core.evaluate.datasets import DATASETS, benchmark, compare_store
+from lbsf_core.evaluate.datasets import DATASETS
 from lbsf_core.evaluate.html import page
+from lbsf_core.evaluate.scores import read_scores, summarise
 from lbsf_core.fold.fold import fold
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.payments.simulate import simulate
-from lbsf_core.train.pretrain import read_histories
+from lbsf_core.train.histories import read_histories
 from tests.builders import SMALL
 
 SETTING = Setting(

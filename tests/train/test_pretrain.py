@@ -10,10 +10,11 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from lbsf_core.config import PretrainConfig
-from lbsf_core.errors import LbsfError
+from lbsf_core.errors import BundleError, LbsfError
 from lbsf_core.fold.batch import DAY
 from lbsf_core.model.bundle import Bundle
-from lbsf_core.train.pretrain import fit_head, forecasts, pretrain, pretrain_bundle, read_histories
+from lbsf_core.train.histories import read_histories
+from lbsf_core.train.pretrain import fit_head, forecasts, pretrain, pretrain_bundle
 from tests.builders import SMALL, write_payments
 
 CONFIG = PretrainConfig(
@@ -102,7 +103,9 @@ def test_a_pretrained_bundle_learns_to_score(tmp_path: Path) -> None:
     path = write_payments(tmp_path / "p.parquet", payments)
     bundle = pretrain_bundle([path], tmp_path / "bundle", None, SMALL, CONFIG, without=["u0"])
     assert bundle.training["left_out"] == 1
-    loaded = Bundle.load(tmp_path / "bundle")
+    with pytest.raises(BundleError, match="only pre-trained"):
+        Bundle.load(tmp_path / "bundle")
+    loaded = Bundle.load(tmp_path / "bundle", pretrained=True)
     found = read_histories([path], None, CONFIG)
     batch = found.batch.select(np.arange(len(found.batch)))
     np.testing.assert_allclose(forecasts(loaded.model, batch), forecasts(bundle.model, batch))
