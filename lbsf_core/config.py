@@ -70,6 +70,8 @@ class ModelConfig(Config):
         forecasts: outputs of pre-training (what comes next) that the score is a linear function of;
             0 = not pre-trained, the score comes from a head of its own.
         rhythm: whether a user's payments through time, over all merchants, are a part of the model.
+        levels: whose course through time, over all merchants, is a part of the model: "all" the
+            amount and extra numbers (a balance), "extra" those alone, "none".
     """
 
     width: int = 64
@@ -82,6 +84,7 @@ class ModelConfig(Config):
     text_dropout: float = 0.8
     attention: str = "learned"
     rhythm: bool = True
+    levels: str = "all"
     forecasts: int = 0
 
     def __post_init__(self) -> None:
@@ -89,6 +92,8 @@ class ModelConfig(Config):
             raise LbsfError(f"width {self.width} can't be divided among {self.heads} heads.")
         if self.attention not in ("learned", "mean"):
             raise LbsfError(f"attention is '{self.attention}'; choose 'learned' or 'mean'.")
+        if self.levels not in ("all", "extra", "none"):
+            raise LbsfError(f"levels is '{self.levels}'; choose 'all', 'extra' or 'none'.")
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,7 @@ def contestants() -> None:
     rows = [(name, entry.about) for name, entry in CONTESTANTS.items()]
     show(
         "for `lbsf evaluate --compare`",
-        rows + [(name, about) for name, (about, _) in BLENDS.items()],
+        rows + [(name, blend.about) for name, blend in BLENDS.items()],
     )
 
 

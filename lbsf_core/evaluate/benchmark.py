@@ -30,10 +30,10 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from lbsf_core.evaluate.contestants import (
     CONTESTANTS,
-    NEED_HISTORIES,
     Contestant,
     Data,
     Task,
+    can_run,
 )
 from lbsf_core.evaluate.metrics import auc
 from lbsf_core.files import atomic_write
@@ -86,7 +86,7 @@ class Plan:
         for repeat in range(max(self.repeats.values())):
             for fold in range(self.folds):
                 for name, repeats in self.repeats.items():
-                    if repeat >= repeats or (name in NEED_HISTORIES and data.histories is None):
+                    if repeat >= repeats or not can_run(name, data):
                         continue
                     for label in self.labels.get(name, tuple(data.labels)):
                         found.append(Run(label, name, repeat, fold))
@@ -145,8 +145,12 @@ def run_fold(
             oof[held] = outputs[: len(held)]
             scores.append(outputs[len(held) :])
         assert oof is not None  # noqa: S101 - there are members
+        held_by = np.zeros(len(data.batch), dtype=np.int64)
+        for member, (_, held) in enumerate(inner):
+            held_by[held] = member
+        labels = data.labels[run.label][train]
         inside, logits = _combine(
-            contestant, oof[train], np.mean(scores, axis=0), data.labels[run.label][train]
+            contestant, oof[train], held_by[train], np.mean(scores, axis=0), labels
         )
         frame = pd.DataFrame(
             {
@@ -160,20 +164,33 @@ def run_fold(
 
 
 def _combine(
-    contestant: Contestant, oof: Floats, test: Floats, labels: Floats
+    contestant: Contestant, oof: Floats, part: Ints, test: Floats, labels: Floats
 ) -> tuple[Floats, Floats]:
-    """Logits of the training rows (out of inner fold) and of the test rows."""
-    if contestant.combine == "logistic":
-        mean, spread = oof.mean(axis=0), np.maximum(oof.std(axis=0), 1e-9)
-        fitted = LogisticRegression(C=_STRENGTH, max_iter=2000).fit((oof - mean) / spread, labels)
-        return (
-            fitted.decision_function((oof - mean) / spread),
-            fitted.decision_function((test - mean) / spread),
-        )
-    best = 0
+    """Logits of the training rows (out of inner fold) and of the test rows.
+
+    Args:
+        contestant: says how.
+        oof: (T, Q) outputs of the training rows by members that did not see them.
+        part: (T,) inner part of each training row.
+        test: (U, Q) outputs of the test rows.
+        labels: (T,) of the training rows.
+    """
     if contestant.combine == "best":
         best = int(np.argmax([auc(labels, column) for column in oof.T]))
-    return oof[:, best], test[:, best]
+        return oof[:, best], test[:, best]
+    mean, spread = oof.mean(axis=0), np.maximum(oof.std(axis=0), 1e-9)
+    scaled, others = (oof - mean) / spread, (test - mean) / spread
+
+    def fitted(rows: npt.NDArray[np.bool_]) -> LogisticRegression:
+        return LogisticRegression(C=_STRENGTH, max_iter=2000).fit(scaled[rows], labels[rows])
+
+    # What is said of a training row comes from a regression on the other parts: as honest as
+    # what is said of a test row, so that blends and calibration are fitted on the like of it.
+    inside = np.zeros(len(oof))
+    for number in np.unique(part):
+        held = part == number
+        inside[held] = fitted(~held).decision_function(scaled[held])
+    return inside, fitted(np.ones(len(oof), dtype=bool)).decision_function(others)
 
 
 _DATA: Data | None = None

@@ -88,7 +88,7 @@ def _with_best_boosting(scores: dict[str, Scores], labels: Floats) -> dict[str, 
 def _about(name: str) -> str:
     if name == "lightgbm":
         return "the better of the two LightGBMs"
-    return BLENDS[name][0] if name in BLENDS else CONTESTANTS[name].about
+    return BLENDS[name].about if name in BLENDS else CONTESTANTS[name].about
 
 
 def _slices(batch: FoldedBatch, labels: Floats, scores: dict[str, Scores]) -> list[dict[str, Any]]:

@@ -126,7 +126,7 @@ def compare_store(
         raise LbsfError(f"--by is '{by}'; choose user or time.")
     wanted = dict.fromkeys(names or CONTESTANTS)
     for name in list(wanted):  # a blend needs its parts
-        wanted |= dict.fromkeys(BLENDS.get(name, ("", ()))[1])
+        wanted |= dict.fromkeys(BLENDS[name].parts if name in BLENDS else ())
     make = partial(_load_store, Path(store), tuple(payments), setting or Setting())
     data = make()
     labels = data.labels["label"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -67,10 +68,18 @@ class Setting:
     """How neural contestants are built and trained on one dataset: the same for all of them."""
 
     model: ModelConfig = field(
-        default_factory=lambda: ModelConfig(width=32, text_dropout=0.9, dropout=0.2)
+        default_factory=lambda: ModelConfig(width=32, text_dropout=0.9, dropout=0.4)
     )
+    #: Changes to `model` that inner folds choose from, for every LBSF trained from scratch.
+    grid: tuple[dict[str, Any], ...] = ({},)
+    #: The same for flat peers, which have as many to choose from.
+    flat_grid: tuple[dict[str, Any], ...] = ({},)
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(epochs=8, batch_samples=128, keep="last")
+    )
+    #: Sizes where much is learned from unlabelled payments, which needs less dropout.
+    pretrain_model: ModelConfig = field(
+        default_factory=lambda: ModelConfig(width=32, text_dropout=0.9, dropout=0.2)
     )
     pretrain: PretrainConfig = field(default_factory=lambda: PretrainConfig(epochs=12))
     #: Flat peers learn more slowly: they get more epochs, as many as still helped.
@@ -132,6 +141,8 @@ class Task:
 
 
 Outputs = Callable[[Task], Floats]
+#: Sizes, extra fields, setting and training part -> a network that is not yet trained.
+Build = Callable[[ModelConfig, tuple[Field, ...], Setting, FoldedBatch], torch.nn.Module]
 
 
 @dataclass(frozen=True)
@@ -141,14 +152,14 @@ class Contestant:
     Attributes:
         about: what it is, in words, for the report.
         outputs: (score, Q) outputs of a task.
-        combine: how Q outputs become one logit, on inner held-out samples only: "only" (Q = 1),
-            "best" (the one of highest AUC) or "logistic" (a penalised logistic regression).
+        combine: how Q outputs become one logit, on inner held-out samples only: "best" (the one
+            of highest AUC) or "logistic" (a penalised logistic regression).
         control: whether it is LBSF from scratch with something changed.
     """
 
     about: str
     outputs: Outputs
-    combine: str = "only"
+    combine: str = "best"
     control: bool = False
 
 
@@ -211,58 +222,71 @@ def scorecard(task: Task) -> Floats:
     )
 
 
+def lowest_balance(task: Task) -> Floats:
+    """The lowest balance after any payment, nothing fitted: the lower, the riskier."""
+    batch = task.data.batch
+    lowest = np.full(len(batch), np.inf)
+    np.fmin.at(lowest, batch.sample_of_payment, batch.numbers["balance"])
+    known = np.isfinite(lowest)
+    middle = float(np.median(lowest[known])) if known.any() else 0.0
+    return -np.where(known, lowest, middle)[task.score, None]
+
+
 def _neural(
-    build: Callable[[ModelConfig, tuple[Field, ...], FoldedBatch, Setting], torch.nn.Module],
+    build: Build,
     control: Control | None = None,
     *,
     flat: bool = False,
     **changes: Any,  # noqa: ANN401 - settings of ModelConfig
 ) -> Outputs:
-    """A network trained from scratch; `changes` to the model's settings, a control of the data."""
+    """A network trained from scratch, once for each entry of the grid.
+
+    `changes` are made to the model's settings, last; `control` to the data.
+    """
 
     def outputs(task: Task) -> Floats:
         data, setting = task.data, task.data.setting
         batch = replace(data.batch, labels=data.labels[task.label])
         if control:
             batch = control(batch)
-        config = replace(setting.model, **changes)
-        fitted = fit(
-            batch,
-            data.extra,
-            task.rows,
-            task.rows[:1],  # nothing is chosen on it: the last weights are kept
-            config=replace(
-                setting.train,
-                seed=task.seed,
-                epochs=setting.flat_epochs if flat else setting.train.epochs,
-            ),
-            build=lambda part: build(config, data.extra, part, setting),
-        )
-        return batch_logits(fitted.model, passes(batch, task.score))[:, None]
+        epochs = setting.flat_epochs if flat else setting.train.epochs
+        columns = []
+        for entry in setting.flat_grid if flat else setting.grid:
+            config = replace(setting.model, **(entry | changes))
+            fitted = fit(
+                batch,
+                data.extra,
+                task.rows,
+                task.rows[:1],  # nothing is chosen on it: the last weights are kept
+                config=replace(setting.train, seed=task.seed, epochs=epochs),
+                build=partial(build, config, data.extra, setting),
+            )
+            columns.append(batch_logits(fitted.model, passes(batch, task.score)))
+        return np.stack(columns, axis=1)
 
     return outputs
 
 
 def _lbsf(
-    config: ModelConfig, extra: tuple[Field, ...], part: FoldedBatch, _: Setting
+    config: ModelConfig, extra: tuple[Field, ...], _: Setting, part: FoldedBatch
 ) -> torch.nn.Module:
     return LBSF.fit(config, extra, part)
 
 
 def _decoupled(
-    config: ModelConfig, extra: tuple[Field, ...], part: FoldedBatch, _: Setting
+    config: ModelConfig, extra: tuple[Field, ...], _: Setting, part: FoldedBatch
 ) -> torch.nn.Module:
     return DecoupledLBSF.fit(config, extra, part)
 
 
 def _gru(
-    config: ModelConfig, extra: tuple[Field, ...], part: FoldedBatch, setting: Setting
+    config: ModelConfig, extra: tuple[Field, ...], setting: Setting, part: FoldedBatch
 ) -> torch.nn.Module:
     return FlatPeer(LBSF.fit(config, extra, part), GRUBody(config.width), setting.newest)
 
 
 def _transformer(
-    config: ModelConfig, extra: tuple[Field, ...], part: FoldedBatch, setting: Setting
+    config: ModelConfig, extra: tuple[Field, ...], setting: Setting, part: FoldedBatch
 ) -> torch.nn.Module:
     body = TransformerBody(config.width, config.heads, 2)
     return FlatPeer(LBSF.fit(config, extra, part), body, setting.newest)
@@ -271,12 +295,12 @@ def _transformer(
 def lbsf_pretrained(task: Task) -> Floats:
     """Forecasts of an LBSF pre-trained on payments of other users; the label is not used here."""
     data = task.data
-    assert data.histories is not None  # noqa: S101 - `available` leaves this contestant out
+    assert data.histories is not None  # noqa: S101 - `can_run` leaves this contestant out
     key = f"forecasts {task.seed}"
     if key not in task.shared:
         rows = data.histories.rows(task.unseen, task.until)
         config = replace(data.setting.pretrain, seed=task.seed)
-        model = pretrain(data.histories, rows, data.setting.model, config)
+        model = pretrain(data.histories, rows, data.setting.pretrain_model, config)
         task.shared[key] = forecasts(model, data.batch)
     found: Floats = task.shared[key][task.score]
     return found
@@ -285,7 +309,7 @@ def lbsf_pretrained(task: Task) -> Floats:
 def coles(task: Task) -> Floats:
     """Contrastive embeddings of slices, then gradient boosting on them."""
     data = task.data
-    assert data.histories is not None  # noqa: S101 - `available` leaves this contestant out
+    assert data.histories is not None  # noqa: S101 - `can_run` leaves this contestant out
     key = f"coles {task.seed}"
     if key not in task.shared:
         batch = data.histories.batch
@@ -323,14 +347,15 @@ def _embed(model: SliceEncoder, batch: FoldedBatch) -> Floats:
 
 
 CONTESTANTS: dict[str, Contestant] = {
-    "lightgbm_user": Contestant("LightGBM on user aggregates", lightgbm_user, "best"),
+    "lightgbm_user": Contestant("LightGBM on user aggregates", lightgbm_user),
     "lightgbm_merchant": Contestant(
-        "LightGBM on user and merchant-level aggregates", lightgbm_merchant, "best"
+        "LightGBM on user and merchant-level aggregates", lightgbm_merchant
     ),
-    "scorecard": Contestant("logistic scorecard on user aggregates", scorecard, "best"),
+    "scorecard": Contestant("logistic scorecard on user aggregates", scorecard),
+    "lowest_balance": Contestant("the lowest balance alone", lowest_balance),
     "gru": Contestant("flat GRU", _neural(_gru, flat=True)),
     "transformer": Contestant("flat Transformer", _neural(_transformer, flat=True)),
-    "coles": Contestant("CoLES-style embeddings + LightGBM", coles, "best"),
+    "coles": Contestant("CoLES-style embeddings + LightGBM", coles),
     "lbsf_alone": Contestant("LBSF from scratch", _neural(_lbsf)),
     "lbsf_pretrained": Contestant(
         "LBSF pre-trained on what comes next", lbsf_pretrained, "logistic"
@@ -342,6 +367,9 @@ CONTESTANTS: dict[str, Contestant] = {
         "LBSF with means for attention", _neural(_lbsf, attention="mean"), control=True
     ),
     "no_rhythm": Contestant("LBSF without rhythm", _neural(_lbsf, rhythm=False), control=True),
+    "no_levels": Contestant(
+        "LBSF without levels of amounts and numbers", _neural(_lbsf, levels="none"), control=True
+    ),
     "decoupled": Contestant(
         "LBSF, attention on embeddings of its own (DARE)", _neural(_decoupled), control=True
     ),
@@ -350,14 +378,51 @@ CONTESTANTS: dict[str, Contestant] = {
         for name, control in CONTROLS.items()
     },
 }
-#: Equal-weight means of the logits of others: nothing is fitted but the calibration.
-BLENDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "lbsf_both": ("LBSF from scratch + pre-trained", ("lbsf_alone", "lbsf_pretrained")),
-    "lbsf": (
-        "LBSF with aggregates (mean with LightGBM)",
-        ("lbsf_alone", "lbsf_pretrained", "lightgbm_merchant"),
+
+
+@dataclass(frozen=True)
+class Blend:
+    """The mean of the logits of some contestants, each brought to the same spread.
+
+    Attributes:
+        about: what it is, in words, for the report.
+        options: which contestants; inner folds choose one of these by AUC.
+    """
+
+    about: str
+    options: tuple[tuple[str, ...], ...]
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Every contestant that it needs."""
+        return tuple(dict.fromkeys(name for option in self.options for name in option))
+
+
+BLENDS: dict[str, Blend] = {
+    "lbsf_both": Blend(
+        "LBSF from scratch, pre-trained, or their mean",
+        (("lbsf_alone",), ("lbsf_pretrained",), ("lbsf_alone", "lbsf_pretrained")),
     ),
-    "lightgbm_gru": ("LightGBM + flat GRU", ("lightgbm_merchant", "gru")),
+    "lbsf": Blend(
+        "LBSF with aggregates: from scratch, pre-trained or both, with or without LightGBM",
+        (
+            ("lbsf_alone",),
+            ("lbsf_pretrained",),
+            ("lbsf_alone", "lbsf_pretrained"),
+            ("lbsf_alone", "lightgbm_merchant"),
+            ("lbsf_pretrained", "lightgbm_merchant"),
+            ("lbsf_alone", "lbsf_pretrained", "lightgbm_merchant"),
+        ),
+    ),
+    "lightgbm_gru": Blend(
+        "LightGBM, flat GRU, or their mean",
+        (("lightgbm_merchant",), ("gru",), ("lightgbm_merchant", "gru")),
+    ),
 }
-#: Contestants that need unlabelled histories.
-NEED_HISTORIES = ("lbsf_pretrained", "coles")
+
+
+def can_run(name: str, data: Data) -> bool:
+    """Whether a dataset has what a contestant needs: unlabelled histories, a balance."""
+    if name in ("lbsf_pretrained", "coles"):
+        return data.histories is not None
+    return name != "lowest_balance" or "balance" in data.batch.numbers

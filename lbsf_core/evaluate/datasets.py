@@ -22,7 +22,15 @@ from lbsf_core.payments.labels import ingest_labels
 from lbsf_core.train.histories import read_histories
 
 #: Contestants that every repeat runs; the others run the first repeat alone.
-MAIN = ("lightgbm_user", "lightgbm_merchant", "scorecard", "lbsf_pretrained", "lbsf_alone", "gru")
+MAIN = (
+    "lightgbm_user",
+    "lightgbm_merchant",
+    "scorecard",
+    "lowest_balance",
+    "lbsf_pretrained",
+    "lbsf_alone",
+    "gru",
+)
 #: LBSF folded otherwise, with every repeat too: what folding by merchant is worth.
 FOLDS = ("random_merchants", "no_fold")
 OTHERS = ("transformer", "coles")
@@ -31,6 +39,7 @@ ABLATIONS = (
     "no_relations",
     "mean_pooling",
     "no_rhythm",
+    "no_levels",
     "decoupled",
     *(name for name in CONTROLS if name not in FOLDS),
 )
@@ -106,10 +115,14 @@ class Dataset:
 
 
 _SMALL = Setting(
-    model=ModelConfig(width=32, text_dropout=0.9, dropout=0.2),
-    train=TrainConfig(epochs=30, batch_samples=32, keep="last"),
+    model=ModelConfig(width=32, text_dropout=0.5, dropout=0.4, levels="extra"),
+    grid=({"dropout": 0.2}, {}, {"rhythm": False}),
+    flat_grid=({"dropout": 0.2}, {}, {"text_dropout": 0.8}),
+    train=TrainConfig(epochs=20, batch_samples=32, keep="last"),
+    flat_epochs=30,
+    pretrain_model=ModelConfig(width=32, text_dropout=0.5, dropout=0.2, levels="extra"),
     pretrain=PretrainConfig(
-        epochs=20, epoch_share=0.2, batch_samples=64, end="user", horizon_days=90, every_days=30
+        epochs=60, epoch_share=0.2, batch_samples=64, end="user", horizon_days=90, every_days=30
     ),
 )
 DATASETS: dict[str, Dataset] = {

@@ -13,7 +13,7 @@ import pandas as pd
 
 from lbsf_core.errors import LbsfError
 from lbsf_core.evaluate.benchmark import Plan, Run
-from lbsf_core.evaluate.contestants import BLENDS, Data
+from lbsf_core.evaluate.contestants import BLENDS, Blend, Data
 from lbsf_core.evaluate.metrics import METRICS, auc, bootstrap_rows
 from lbsf_core.fold.batch import Ints
 from lbsf_core.score.calibration import fit_calibration
@@ -47,11 +47,14 @@ def read_scores(data: Data, plan: Plan, work: str | Path, label: str) -> dict[st
         name: _pooled(data, label, [repeats[r] for r in sorted(repeats)])
         for name, repeats in raw.items()
     }
-    for name, (_, parts) in BLENDS.items():
-        if all(part in raw for part in parts):
-            common = sorted(set.intersection(*(set(raw[part]) for part in parts)))
+    for name, blend in BLENDS.items():
+        if all(part in raw for part in blend.parts):
+            common = sorted(set.intersection(*(set(raw[part]) for part in blend.parts)))
             mixed = [
-                [_blend([raw[part][r][fold] for part in parts]) for fold in range(plan.folds)]
+                [
+                    _blend(blend, {p: raw[p][r][fold] for p in blend.parts}, data.labels[label])
+                    for fold in range(plan.folds)
+                ]
                 for r in common
             ]
             if mixed:
@@ -61,13 +64,21 @@ def read_scores(data: Data, plan: Plan, work: str | Path, label: str) -> dict[st
     return found
 
 
-def _blend(frames: list[pd.DataFrame]) -> pd.DataFrame:
-    """Mean of the logits, each brought to deviation 1 by its training rows."""
-    total = np.zeros(len(frames[0]))
-    for frame in frames:
-        inside = frame.loc[~frame["test"], "logit"]
-        total += ((frame["logit"] - inside.mean()) / max(float(inside.std()), 1e-9)).to_numpy()
-    return frames[0].assign(logit=total / len(frames))
+def _blend(blend: Blend, frames: dict[str, pd.DataFrame], labels: Floats) -> pd.DataFrame:
+    """The option that is best on the training rows, out of inner fold.
+
+    Each part is brought to mean 0 and deviation 1 by its training rows.
+    """
+    first = next(iter(frames.values()))
+    inside = ~first["test"].to_numpy()
+    scaled = {}
+    for name, frame in frames.items():
+        logit = frame["logit"].to_numpy()
+        scaled[name] = (logit - logit[inside].mean()) / max(float(logit[inside].std()), 1e-9)
+    known = labels[first["row"].to_numpy()[inside]]
+    means = [np.mean([scaled[name] for name in option], axis=0) for option in blend.options]
+    best = int(np.argmax([auc(known, mean[inside]) for mean in means]))
+    return first.assign(logit=means[best])
 
 
 def _pooled(data: Data, label: str, repeats: list[list[pd.DataFrame]]) -> Scores:

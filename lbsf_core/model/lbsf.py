@@ -30,10 +30,12 @@ from lbsf_core.model.fields import (
     TimeEncoder,
     fit_field,
 )
+from lbsf_core.model.levels import UserLevels
 from lbsf_core.model.merchant import STATISTICS, MerchantAggregation, segment_statistics
 from lbsf_core.model.ragged import bag_sum, layer_norm, length_buckets, segment_ids
+from lbsf_core.model.recency import RecencyBins
 from lbsf_core.model.relation import Bucket, RelationLayer, UserPooling
-from lbsf_core.model.rhythm import UserRhythm
+from lbsf_core.model.rhythm import RHYTHM, UserRhythm
 from lbsf_core.payments.schema import CORE_FIELDS, Field, FieldKind
 
 #: Payments that go through the payment block together on a CPU (measured: 19 ms for 32,768
@@ -120,6 +122,8 @@ class LBSF(nn.Module):
         )
         self.users = UserPooling(width)
         self.rhythm = UserRhythm(width, config.dropout) if config.rhythm else None
+        numbers = _numbers(self.fields, config.levels)
+        self.levels = UserLevels(numbers, width, config.dropout) if numbers else None
         hidden = [nn.Linear(self.user_width, width), nn.GELU(), nn.Dropout(config.dropout)]
         self.head: nn.Module
         if config.forecasts:  # pre-trained: the score is a linear function of what comes next
@@ -143,19 +147,23 @@ class LBSF(nn.Module):
         model.merchants.fit(segment_statistics(train))
         if model.rhythm is not None:
             model.rhythm.fit(train)
+        if model.levels is not None:
+            model.levels.fit(train)
         return model
 
     @property
     def user_width(self) -> int:
         """Size of a user's vector."""
-        return (UserPooling.PARTS + bool(self.config.rhythm)) * self.config.width
+        parts = UserPooling.PARTS + (self.rhythm is not None) + (self.levels is not None)
+        return parts * self.config.width
 
     def statistics(self, batch: FoldedBatch) -> Tensor:
         """(S, K) what is counted of each segment, scaled: 0 = the mean segment of training."""
-        counted = self.merchants.scaled(batch)
-        if self.rhythm is None:
-            return counted
-        return torch.cat([counted, self.rhythm.scaled(batch)], dim=1)
+        counted = [self.merchants.scaled(batch)]
+        through_time = [part for part in (self.rhythm, self.levels) if part is not None]
+        bins = RecencyBins.of(batch) if through_time else None
+        counted += [part.scaled(batch, bins) for part in through_time]
+        return torch.cat(counted, dim=1)
 
     def _encoder(self, field: Field) -> FieldEncoder:
         c, fitted = self.config, self.fitted[field.name]
@@ -282,9 +290,12 @@ class LBSF(nn.Module):
             if weights is not None:
                 relations.append(weights)
         users, merchant_weights = self.users(merchants, layout.user_offsets, layout.sample)
+        rest = statistics[:, len(STATISTICS) :]
         if self.rhythm is not None:
-            rhythm = self.rhythm(statistics[:, len(STATISTICS) :], layout.user_offsets)
+            rhythm, rest = self.rhythm(rest[:, :RHYTHM], layout.user_offsets), rest[:, RHYTHM:]
             users = torch.cat([users, rhythm], dim=1)
+        if self.levels is not None:
+            users = torch.cat([users, self.levels(rest, layout.user_offsets)], dim=1)
         if found is not None:
             found |= {
                 "payments": payment_weights,
@@ -308,6 +319,14 @@ class LBSF(nn.Module):
             self.typical.copy_(
                 torch.stack([_mean_vector(encoder, batch) for encoder in self._encoders()])
             )
+
+
+def _numbers(fields: Sequence[Field], levels: str) -> list[Field]:
+    """The fields whose levels are a part of the model."""
+    if levels == "none":
+        return []
+    extra = [f for f in fields[len(CORE_FIELDS) :] if not f.is_string]
+    return ([f for f in fields if f.name == "amount"] if levels == "all" else []) + extra
 
 
 def _mean_vector(encoder: FieldEncoder, batch: FoldedBatch) -> Tensor:

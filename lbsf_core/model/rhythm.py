@@ -14,14 +14,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from lbsf_core.fold.batch import DAY, FoldedBatch
-from lbsf_core.model.fields import knot_entries
+from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.model.ragged import segment_sum
+from lbsf_core.model.recency import DAYS, RecencyBins
 
 Floats = npt.NDArray[np.float64]
 
-#: Borders of the bins in days before the cutoff; a payment counts for the two around it.
-DAYS = (0, 3, 7, 14, 30, 60, 90, 120, 180, 365, 730)
 #: What is counted in each bin: payments, log of their amounts (their size), money out, money in,
 #: and whether the merchant is paid at all, so that a sum over segments counts merchants.
 CHANNELS = 5
@@ -33,24 +31,19 @@ LARGEST = 1e12
 FIGURES = (4 + 1 + 3) * len(DAYS) + 3 * (len(DAYS) - 1)
 
 
-def segment_rhythm(batch: FoldedBatch) -> Floats:
+def segment_rhythm(batch: FoldedBatch, bins: RecencyBins | None = None) -> Floats:
     """(S, RHYTHM) what each segment has in each bin of recency, channel by channel."""
-    segments, bins = len(batch.merchants), len(DAYS)
-    recency = (batch.cutoffs[batch.sample_of_payment] - batch.timestamps) / DAY
-    rows, shares = knot_entries(np.log1p(recency), np.log1p(np.array(DAYS, dtype=np.float64)))
-    at = batch.segment_of_payment[:, None] * bins + rows  # (N, 2)
+    bins = bins or RecencyBins.of(batch)
     amounts = np.clip(batch.amounts, -LARGEST, LARGEST)
-    tables = []
-    for values in (
-        np.ones(len(amounts)),
-        np.log1p(np.abs(amounts)),
-        np.maximum(-amounts, 0.0),
-        np.maximum(amounts, 0.0),
-    ):
-        weights = shares * values[:, None]
-        table = np.bincount(at.ravel(), weights.ravel(), minlength=segments * bins)
-        tables.append(table.reshape(segments, bins))
-    return np.concatenate([*tables, -np.expm1(-2.0 * tables[0])], axis=1)
+    sums = bins.sums(
+        [
+            np.ones(len(amounts)),
+            np.log1p(np.abs(amounts)),
+            np.maximum(-amounts, 0.0),
+            np.maximum(amounts, 0.0),
+        ]
+    )
+    return np.concatenate([sums, -np.expm1(-2.0 * sums[:, : len(DAYS)])], axis=1)
 
 
 class UserRhythm(nn.Module):
@@ -69,6 +62,7 @@ class UserRhythm(nn.Module):
         self.scale: Tensor
         self.unit: Tensor
         self.mix = nn.Sequential(
+            nn.Dropout(dropout),
             nn.Linear(FIGURES, 2 * width),
             nn.GELU(),
             nn.Dropout(dropout),
@@ -87,9 +81,9 @@ class UserRhythm(nn.Module):
         self.mean.copy_(figures.mean(dim=0))
         self.scale.copy_(figures.std(dim=0, correction=0).clamp_min(0.1))
 
-    def scaled(self, batch: FoldedBatch) -> Tensor:
+    def scaled(self, batch: FoldedBatch, bins: RecencyBins | None = None) -> Tensor:
         """(S, RHYTHM) scaled rhythms: 0 = the mean segment of the training part."""
-        rhythm = torch.from_numpy(segment_rhythm(batch)).to(self.mean)
+        rhythm = torch.from_numpy(segment_rhythm(batch, bins)).to(self.mean)
         return (rhythm - self.segment_mean) / self.segment_scale
 
     def _figures(self, scaled: Tensor, user_offsets: Tensor) -> Tensor:
