@@ -37,8 +37,8 @@ real: $(STAMP)
 	$(BIN)/lbsf ingest $(SHARED)/berka/trans.csv --mapping berka --out .lbsf/real/berka/payments.parquet
 	$(BIN)/lbsf ingest-labels $(SHARED)/berka/loan.asc --mapping berka --out .lbsf/real/berka/labels.parquet
 	$(BIN)/lbsf fold .lbsf/real/berka/payments.parquet --labels .lbsf/real/berka/labels.parquet --out .lbsf/real/berka/store
-	$(BIN)/lbsf evaluate .lbsf/real/berka/store --cv 5 --repeats 3 --out .lbsf/real/berka/evaluation
-	$(BIN)/lbsf train .lbsf/real/berka/store --out .lbsf/real/berka/bundle
+	$(BIN)/lbsf evaluate .lbsf/real/berka/store --settings few-labels --cv 5 --repeats 3 --out .lbsf/real/berka/evaluation
+	$(BIN)/lbsf train .lbsf/real/berka/store --settings few-labels --out .lbsf/real/berka/bundle
 	$(BIN)/lbsf workspace .lbsf/real/berka/store .lbsf/real/berka/bundle --evaluation .lbsf/real/berka/evaluation --name "Berka loans" --out .lbsf/real/workspaces/berka
 	$(BIN)/lbsf ingest $(SHARED)/birmingham/payments.parquet --mapping birmingham --out .lbsf/real/birmingham/payments.parquet
 	$(BIN)/lbsf ingest-labels $(SHARED)/birmingham/labels.parquet --mapping birmingham --label label_stop60 --out .lbsf/real/birmingham/labels.parquet

@@ -20,6 +20,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from lbsf_core.settings import presets
+
 app = typer.Typer(
     name="lbsf",
     no_args_is_help=True,
@@ -37,6 +39,14 @@ Out = Annotated[Path, typer.Option("--out", help="Where to write; replaced if it
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 StorePath = Annotated[Path, typer.Argument(help="Folded store, made by `lbsf fold`.")]
 BundlePath = Annotated[Path, typer.Argument(help="Bundle, made by `lbsf train`.")]
+SettingsPath = Annotated[
+    str | None,
+    typer.Option(
+        "--settings",
+        help=f"TOML file with [model], [train], [pretrain], or one of: {', '.join(presets())}. "
+        "Options given beside it win.",
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Same seed, same numbers.")]
 
 

@@ -102,7 +102,13 @@ def fold(
     ] = None,
     max_merchants: Annotated[int | None, typer.Option(help="Most merchants of a sample.")] = None,
     max_payments: Annotated[int | None, typer.Option(help="Most payments of a segment.")] = None,
-    memory_limit: Annotated[str | None, typer.Option(help="Spill to disk beyond this.")] = None,
+    memory_limit: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the sort that files need whose payments do not lie by user: beyond this it "
+            "spills to disk."
+        ),
+    ] = None,
 ) -> None:
     """Fold payments by merchant at every (user, cutoff) of the labels."""
     from lbsf_core.fold.fold import fold as run

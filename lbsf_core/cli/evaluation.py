@@ -10,6 +10,7 @@ import typer
 from lbsf_core.cli.common import (
     AsJson,
     Seed,
+    SettingsPath,
     StorePath,
     app,
     bar_of,
@@ -22,6 +23,7 @@ from lbsf_core.cli.models import metric_rows, step_words
 from lbsf_core.config import TrainConfig
 from lbsf_core.errors import LbsfError
 from lbsf_core.files import atomic_write, dump_json
+from lbsf_core.settings import Settings, load_settings, override
 
 
 @app.command()
@@ -33,7 +35,10 @@ def evaluate(
     cv: Annotated[int | None, typer.Option(help="Cross-validate with this many folds.")] = None,
     repeats: Annotated[int, typer.Option(help="Times the folds are drawn anew.")] = 1,
     out: Annotated[Path | None, typer.Option("--out", help="Keep the evaluation here.")] = None,
-    epochs: Annotated[int, typer.Option(help="At most, in cross-validation.")] = TrainConfig.epochs,
+    epochs: Annotated[
+        int | None, typer.Option(help=f"At most, in cross-validation ({TrainConfig.epochs}).")
+    ] = None,
+    settings: SettingsPath = None,
     compare: Annotated[
         str | None, typer.Option(help="Contestants with commas, or all: see `lbsf contestants`.")
     ] = None,
@@ -48,8 +53,10 @@ def evaluate(
     from lbsf_core.fold.store import FoldedStore
 
     folded = FoldedStore.open(store)
+    given = load_settings(settings) if settings else Settings()
     if compare:
-        _compare(store, compare, payments or [], (cv or 5, repeats, by, seed), out, as_json)
+        chosen = given if settings else None
+        _compare(store, compare, payments or [], (cv or 5, repeats, by, seed), chosen, out, as_json)
         return
     if cv:
         from lbsf_core.evaluate.protocol import cross_validate
@@ -60,7 +67,8 @@ def evaluate(
                 folds=cv,
                 repeats=repeats,
                 seed=seed,
-                config=TrainConfig(epochs=epochs, seed=seed),
+                model_config=given.model,
+                config=override(given.train, epochs=epochs, seed=seed),
                 progress=lambda run, runs, s: bar(  # type: ignore[call-arg]
                     f"fit {run} of {runs}", s.done, s.total, step_words(s)
                 ),
@@ -117,12 +125,22 @@ def _compare(
     names: str,
     payments: list[Path],
     protocol: tuple[int, int, str, int],
+    given: Settings | None,
     out: Path | None,
     as_json: bool,
 ) -> None:
     from lbsf_core.evaluate.contest import compare_store
+    from lbsf_core.evaluate.contestants import Setting
 
     folds, repeats, by, seed = protocol
+    setting = None
+    if given:
+        setting = Setting(
+            model=given.model,
+            train=given.train,
+            pretrain_model=given.model,
+            pretrain=given.pretrain,
+        )
     with bar_of() as bar:
         report = compare_store(
             store,
@@ -132,6 +150,7 @@ def _compare(
             repeats=repeats,
             by=by,
             seed=seed,
+            setting=setting,
             work=out.with_name(f"{out.name}.runs") if out else None,
             progress=bar,
         )

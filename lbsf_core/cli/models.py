@@ -12,12 +12,16 @@ from lbsf_core.cli.common import (
     BundlePath,
     Out,
     Seed,
+    SettingsPath,
     StorePath,
     app,
     bar_of,
     show,
 )
 from lbsf_core.config import ModelConfig, PretrainConfig, TrainConfig
+from lbsf_core.settings import Settings, load_settings, override
+
+WIDTH = f"Size of every vector ({ModelConfig.width})."
 
 
 @app.command()
@@ -28,19 +32,26 @@ def pretrain(
         int | None, typer.Option(help="Observation window, as the labelled samples are folded.")
     ] = None,
     horizon_days: Annotated[
-        int, typer.Option(help="How far ahead is looked.")
-    ] = PretrainConfig.horizon_days,
+        int | None,
+        typer.Option(help=f"How far ahead is looked ({PretrainConfig.horizon_days})."),
+    ] = None,
     every_days: Annotated[
-        int, typer.Option(help="Days between the cutoffs of a user.")
-    ] = PretrainConfig.every_days,
+        int | None,
+        typer.Option(help=f"Days between the cutoffs of a user ({PretrainConfig.every_days})."),
+    ] = None,
     end: Annotated[
-        str, typer.Option(help="file: all are observed to its end; user: to their last payment.")
-    ] = PretrainConfig.end,
+        str | None,
+        typer.Option(
+            help="file: all are observed to its end; user: to their last payment "
+            f"({PretrainConfig.end})."
+        ),
+    ] = None,
     without: Annotated[
         Path | None, typer.Option(help="Labels file whose users are left out, e.g. a test set.")
     ] = None,
-    epochs: Annotated[int, typer.Option(help="Passes.")] = PretrainConfig.epochs,
-    width: Annotated[int, typer.Option(help="Size of every vector.")] = ModelConfig.width,
+    epochs: Annotated[int | None, typer.Option(help=f"Passes ({PretrainConfig.epochs}).")] = None,
+    width: Annotated[int | None, typer.Option(help=WIDTH)] = None,
+    settings: SettingsPath = None,
     seed: Seed = 0,
 ) -> None:
     """Learn what payments do next, without labels: a bundle for `lbsf train --init`."""
@@ -48,8 +59,14 @@ def pretrain(
 
     from lbsf_core.train.pretrain import pretrain_bundle
 
-    config = PretrainConfig(
-        horizon_days=horizon_days, every_days=every_days, end=end, epochs=epochs, seed=seed
+    given = load_settings(settings) if settings else Settings()
+    config = override(
+        given.pretrain,
+        horizon_days=horizon_days,
+        every_days=every_days,
+        end=end,
+        epochs=epochs,
+        seed=seed,
     )
     left_out = pq.read_table(without, columns=["user_id"])["user_id"].to_pylist() if without else []
     with bar_of() as bar:
@@ -57,7 +74,7 @@ def pretrain(
             payments,
             out,
             window_days,
-            ModelConfig(width=width),
+            override(given.model, width=width),
             config,
             without=left_out,
             progress=lambda s: bar("pre-training", s.done, s.total, step_words(s)),  # type: ignore[call-arg]
@@ -77,16 +94,21 @@ def pretrain(
 def train(
     store: StorePath,
     out: Out,
-    epochs: Annotated[int, typer.Option(help="At most.")] = TrainConfig.epochs,
+    epochs: Annotated[int | None, typer.Option(help=f"At most ({TrainConfig.epochs}).")] = None,
     batch_samples: Annotated[
-        int, typer.Option(help="Samples in a step.")
-    ] = TrainConfig.batch_samples,
-    learning_rate: Annotated[float, typer.Option(help="Peak.")] = TrainConfig.learning_rate,
-    width: Annotated[int, typer.Option(help="Size of every vector.")] = ModelConfig.width,
+        int | None, typer.Option(help=f"Samples in a step ({TrainConfig.batch_samples}).")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help=f"Peak ({TrainConfig.learning_rate}).")
+    ] = None,
+    width: Annotated[int | None, typer.Option(help=WIDTH)] = None,
     relation_layers: Annotated[
-        int, typer.Option(help="Layers across merchants.")
-    ] = ModelConfig.relation_layers,
-    split_by: Annotated[str, typer.Option(help="user or time.")] = TrainConfig.split_by,
+        int | None, typer.Option(help=f"Layers across merchants ({ModelConfig.relation_layers}).")
+    ] = None,
+    split_by: Annotated[
+        str | None, typer.Option(help=f"user or time ({TrainConfig.split_by}).")
+    ] = None,
+    settings: SettingsPath = None,
     seed: Seed = 0,
     init: Annotated[
         Path | None, typer.Option(help="Start from a bundle made by `lbsf pretrain`.")
@@ -97,14 +119,16 @@ def train(
     from lbsf_core.model.bundle import Bundle
     from lbsf_core.train.train import train as run
 
-    config = TrainConfig(
+    given = load_settings(settings) if settings else Settings()
+    config = override(
+        given.train,
         epochs=epochs,
         batch_samples=batch_samples,
         learning_rate=learning_rate,
         split_by=split_by,
         seed=seed,
     )
-    model = ModelConfig(width=width, relation_layers=relation_layers)
+    model = override(given.model, width=width, relation_layers=relation_layers)
     with bar_of() as bar:
         trained = run(
             FoldedStore.open(store),

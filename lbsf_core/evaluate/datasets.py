@@ -6,12 +6,12 @@ FOLDER/berka/trans.csv, loan.asc, trans_1993_other_export.csv    a bank; loans t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from lbsf_core.config import FoldConfig, ModelConfig, PretrainConfig, TrainConfig
+from lbsf_core.config import FoldConfig, PretrainConfig
 from lbsf_core.errors import LbsfError
 from lbsf_core.evaluate.contestants import CONTESTANTS, Data, Setting
 from lbsf_core.evaluate.controls import CONTROLS
@@ -19,6 +19,7 @@ from lbsf_core.fold.fold import fold
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.payments.ingest import ingest
 from lbsf_core.payments.labels import ingest_labels
+from lbsf_core.settings import load_settings
 from lbsf_core.train.histories import read_histories
 
 #: Contestants that every repeat runs; the others run the first repeat alone.
@@ -114,13 +115,14 @@ class Dataset:
         return dict.fromkeys(ABLATIONS, (self.ablation_label,))
 
 
+_FEW = load_settings("few-labels")
 _SMALL = Setting(
-    model=ModelConfig(width=32, text_dropout=0.5, dropout=0.4, levels="extra"),
-    grid=({"dropout": 0.2}, {}, {"rhythm": False}),
+    model=_FEW.model,
+    grid=({"dropout": 0.2, "rhythm": True}, {"rhythm": True}, {}),
     flat_grid=({"dropout": 0.2}, {}, {"text_dropout": 0.8}),
-    train=TrainConfig(epochs=20, batch_samples=32, keep="last"),
+    train=_FEW.train,
     flat_epochs=30,
-    pretrain_model=ModelConfig(width=32, text_dropout=0.5, dropout=0.2, levels="extra"),
+    pretrain_model=replace(_FEW.model, dropout=0.2, rhythm=True),
     pretrain=PretrainConfig(
         epochs=60, epoch_share=0.2, batch_samples=64, end="user", horizon_days=90, every_days=30
     ),
