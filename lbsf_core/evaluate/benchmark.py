@@ -28,11 +28,14 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 
+from lbsf_core.evaluate.aggregates import Aggregates
 from lbsf_core.evaluate.contestants import (
     CONTESTANTS,
+    TREES,
     Contestant,
     Data,
     Task,
+    boosted,
     can_run,
 )
 from lbsf_core.evaluate.metrics import auc
@@ -149,9 +152,13 @@ def run_fold(
         for member, (_, held) in enumerate(inner):
             held_by[held] = member
         labels = data.labels[run.label][train]
-        inside, logits = _combine(
-            contestant, oof[train], held_by[train], np.mean(scores, axis=0), labels
-        )
+        known, asked = oof[train], np.mean(scores, axis=0)
+        if contestant.combine == "boosted":
+            table = Aggregates.fit(data.batch.select(train)).table(data.batch).to_numpy()
+            known = np.concatenate([known, table[train]], axis=1)
+            asked = np.concatenate([asked, table[test]], axis=1)
+        seed = plan.seed + 100 * repeat + 10 * fold
+        inside, logits = _combine(contestant, known, asked, held_by[train], labels, seed)
         frame = pd.DataFrame(
             {
                 "row": np.concatenate([train, test]),
@@ -164,33 +171,47 @@ def run_fold(
 
 
 def _combine(
-    contestant: Contestant, oof: Floats, part: Ints, test: Floats, labels: Floats
+    contestant: Contestant, oof: Floats, test: Floats, part: Ints, labels: Floats, seed: int
 ) -> tuple[Floats, Floats]:
     """Logits of the training rows (out of inner fold) and of the test rows.
 
     Args:
         contestant: says how.
         oof: (T, Q) outputs of the training rows by members that did not see them.
-        part: (T,) inner part of each training row.
         test: (U, Q) outputs of the test rows.
+        part: (T,) inner part of each training row.
         labels: (T,) of the training rows.
+        seed: of gradient boosting.
     """
     if contestant.combine == "best":
-        best = int(np.argmax([auc(labels, column) for column in oof.T]))
-        return oof[:, best], test[:, best]
+        return _best(oof, test, labels)
+    # What is said of a training row comes from a fit on the other parts: as honest as what is
+    # said of a test row, so that blends and calibration are fitted on the like of it.
+    parts = [part == number for number in np.unique(part)]
+    if contestant.combine == "boosted":
+        inside = np.zeros((len(oof), len(TREES)))
+        outside = np.zeros((len(parts), len(test), len(TREES)))
+        for number, held in enumerate(parts):
+            both = np.concatenate([oof[held], test])
+            said = boosted(oof[~held], labels[~held], both, seed + number)
+            inside[held], outside[number] = said[: held.sum()], said[held.sum() :]
+        return _best(inside, outside.mean(axis=0), labels)
     mean, spread = oof.mean(axis=0), np.maximum(oof.std(axis=0), 1e-9)
     scaled, others = (oof - mean) / spread, (test - mean) / spread
 
     def fitted(rows: npt.NDArray[np.bool_]) -> LogisticRegression:
         return LogisticRegression(C=_STRENGTH, max_iter=2000).fit(scaled[rows], labels[rows])
 
-    # What is said of a training row comes from a regression on the other parts: as honest as
-    # what is said of a test row, so that blends and calibration are fitted on the like of it.
-    inside = np.zeros(len(oof))
-    for number in np.unique(part):
-        held = part == number
-        inside[held] = fitted(~held).decision_function(scaled[held])
-    return inside, fitted(np.ones(len(oof), dtype=bool)).decision_function(others)
+    logits = np.zeros(len(oof))
+    for held in parts:
+        logits[held] = fitted(~held).decision_function(scaled[held])
+    return logits, fitted(np.ones(len(oof), dtype=bool)).decision_function(others)
+
+
+def _best(oof: Floats, test: Floats, labels: Floats) -> tuple[Floats, Floats]:
+    """The column that is best on the training rows."""
+    best = int(np.argmax([auc(labels, column) for column in oof.T]))
+    return oof[:, best], test[:, best]
 
 
 _DATA: Data | None = None

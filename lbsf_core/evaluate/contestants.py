@@ -153,7 +153,8 @@ class Contestant:
         about: what it is, in words, for the report.
         outputs: (score, Q) outputs of a task.
         combine: how Q outputs become one logit, on inner held-out samples only: "best" (the one
-            of highest AUC) or "logistic" (a penalised logistic regression).
+            of highest AUC), "logistic" (a penalised logistic regression) or "boosted" (gradient
+            boosting on the outputs and on user and merchant-level aggregates).
         control: whether it is LBSF from scratch with something changed.
     """
 
@@ -163,7 +164,12 @@ class Contestant:
     control: bool = False
 
 
-def _boosted(task: Task, table: Floats) -> Floats:
+def boosted(rows: Floats, y: Floats, others: Floats, seed: int) -> Floats:
+    """(O, grid) what gradient boosting fitted on rows says of others, for every setting.
+
+    Raises:
+        LbsfError: LightGBM is not installed.
+    """
     try:
         from lightgbm import LGBMClassifier
     except ImportError as error:
@@ -173,12 +179,16 @@ def _boosted(task: Task, table: Floats) -> Floats:
 
     columns = []
     for grid in TREES:
-        model = LGBMClassifier(**_ALL_TREES, **grid, random_state=task.seed)
+        model = LGBMClassifier(**_ALL_TREES, **grid, random_state=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model.fit(table[task.rows], task.y)
-            columns.append(np.asarray(model.predict(table[task.score], raw_score=True)))
+            model.fit(rows, y)
+            columns.append(np.asarray(model.predict(others, raw_score=True)))
     return np.stack(columns, axis=1)
+
+
+def _boosted(task: Task, table: Floats) -> Floats:
+    return boosted(table[task.rows], task.y, table[task.score], task.seed)
 
 
 def _table(task: Task, *, merchants: bool) -> Floats:
@@ -360,6 +370,11 @@ CONTESTANTS: dict[str, Contestant] = {
     "lbsf_pretrained": Contestant(
         "LBSF pre-trained on what comes next", lbsf_pretrained, "logistic"
     ),
+    "lbsf_boosted": Contestant(
+        "LightGBM on aggregates and on what pre-trained LBSF says comes next",
+        lbsf_pretrained,
+        "boosted",
+    ),
     "no_relations": Contestant(
         "LBSF without relations", _neural(_lbsf, relation_layers=0), control=True
     ),
@@ -404,8 +419,12 @@ BLENDS: dict[str, Blend] = {
         (("lbsf_alone",), ("lbsf_pretrained",), ("lbsf_alone", "lbsf_pretrained")),
     ),
     "lbsf": Blend(
-        "LBSF with aggregates: from scratch, pre-trained or both, with or without LightGBM",
+        "LBSF with aggregates: from scratch, pre-trained, boosted, with or without LightGBM",
         (
+            ("lbsf_boosted",),
+            ("lbsf_alone", "lbsf_boosted"),
+            ("lbsf_pretrained", "lbsf_boosted"),
+            ("lbsf_alone", "lbsf_pretrained", "lbsf_boosted"),
             ("lbsf_alone",),
             ("lbsf_pretrained",),
             ("lbsf_alone", "lbsf_pretrained"),
@@ -423,6 +442,6 @@ BLENDS: dict[str, Blend] = {
 
 def can_run(name: str, data: Data) -> bool:
     """Whether a dataset has what a contestant needs: unlabelled histories, a balance."""
-    if name in ("lbsf_pretrained", "coles"):
+    if name in ("lbsf_pretrained", "lbsf_boosted", "coles"):
         return data.histories is not None
     return name != "lowest_balance" or "balance" in data.batch.numbers

@@ -29,6 +29,7 @@ MAIN = (
     "scorecard",
     "lowest_balance",
     "lbsf_pretrained",
+    "lbsf_boosted",
     "lbsf_alone",
     "gru",
 )

@@ -32,7 +32,7 @@ def test_best_takes_the_column_that_is_best_out_of_inner_fold() -> None:
     oof = np.stack([noise(0), LABELS + 0.1 * noise(1), noise(2)], axis=1)
     test = np.arange(6.0).reshape(2, 3)
     inside, scores = _combine(
-        Contestant("", lambda _: test), oof, np.repeat([0, 1], 50), test, LABELS
+        Contestant("", lambda _: test), oof, test, np.repeat([0, 1], 50), LABELS, 0
     )
     np.testing.assert_array_equal(inside, oof[:, 1])
     np.testing.assert_array_equal(scores, [1.0, 4.0])
@@ -43,13 +43,13 @@ def test_logistic_says_of_a_training_row_what_the_other_parts_say() -> None:
     contestant = Contestant("", lambda _: np.zeros((1, 1)), "logistic")
     oof = np.random.default_rng(3).normal(size=(100, 40))
     part = np.repeat([0, 1, 2], [34, 33, 33])
-    inside, _ = _combine(contestant, oof, part, oof, LABELS)
-    _, in_sample = _combine(contestant, oof, part, oof, LABELS)
+    inside, _ = _combine(contestant, oof, oof, part, LABELS, 0)
+    _, in_sample = _combine(contestant, oof, oof, part, LABELS, 0)
     assert auc(LABELS, in_sample) > 0.85
     assert auc(LABELS, inside) < 0.65
     # Turning the labels of one part round moves what is said of the other parts only.
     turned = np.where(part == 0, 1 - LABELS, LABELS)
-    again, _ = _combine(contestant, oof, part, oof, turned)
+    again, _ = _combine(contestant, oof, oof, part, turned, 0)
     np.testing.assert_array_equal(again[part == 0], inside[part == 0])
     assert np.abs(again[part == 1] - inside[part == 1]).max() > 0.01
 
@@ -82,4 +82,4 @@ def test_labels_of_the_test_rows_choose_nothing() -> None:
 @pytest.mark.parametrize("name", ["lbsf", "lbsf_both"])
 def test_no_option_of_ours_goes_without_lbsf(name: str) -> None:
     for option in BLENDS[name].options:
-        assert {"lbsf_alone", "lbsf_pretrained"} & set(option)
+        assert {"lbsf_alone", "lbsf_pretrained", "lbsf_boosted"} & set(option)
