@@ -124,30 +124,32 @@ def run_fold(
     strata = _strata(data)[train]
     cut = StratifiedGroupKFold(MEMBERS, shuffle=True, random_state=plan.seed + repeat)
     inner = [(train[a], train[b]) for a, b in cut.split(strata, strata, users[train])]
-    shared: list[dict[str, Any]] = [{} for _ in inner]
+    first = plan.seed + 100 * repeat + 10 * fold
+    shared: list[dict[str, Any]] = [{} for _ in range(MEMBERS + 1)]
+
+    def ask(run: Run, member: int, rows: Ints, score: Ints, seed: int) -> Floats:
+        """Outputs for `score` of a contestant fitted on `rows`, with nothing of any other user."""
+        late = plan.by == "time"
+        unseen = frozenset(users[np.setdiff1d(score, test) if late else score])
+        until = int(data.batch.cutoffs[test].min()) if late else None
+        task = Task(data, run.label, rows, score, unseen, until, seed, shared[member])
+        return CONTESTANTS[run.contestant].outputs(task)
+
     for run in runs:
         if (work / run.file).is_file():
             continue
         contestant = CONTESTANTS[run.contestant]
         oof, scores = None, []
         for member, (rows, held) in enumerate(inner):
-            unseen = frozenset(users[held])
-            task = Task(
-                data,
-                run.label,
-                rows,
-                np.concatenate([held, test]),
-                unseen if plan.by == "time" else unseen | frozenset(users[test]),
-                int(data.batch.cutoffs[test].min()) if plan.by == "time" else None,
-                plan.seed + 100 * repeat + 10 * fold + member,
-                shared[member],
-            )
-            outputs = contestant.outputs(task)
+            outputs = ask(run, member, rows, np.concatenate([held, test]), first + member)
             if oof is None:
                 oof = np.zeros((len(data.batch), outputs.shape[1]))
             oof[held] = outputs[: len(held)]
             scores.append(outputs[len(held) :])
         assert oof is not None  # noqa: S101 - there are members
+        if contestant.refits:
+            seeds = range(first + MEMBERS, first + MEMBERS + contestant.refits)
+            scores = [ask(run, MEMBERS, train, test, seed) for seed in seeds]
         held_by = np.zeros(len(data.batch), dtype=np.int64)
         for member, (_, held) in enumerate(inner):
             held_by[held] = member
@@ -157,8 +159,7 @@ def run_fold(
             table = Aggregates.fit(data.batch.select(train)).table(data.batch).to_numpy()
             known = np.concatenate([known, table[train]], axis=1)
             asked = np.concatenate([asked, table[test]], axis=1)
-        seed = plan.seed + 100 * repeat + 10 * fold
-        inside, logits = _combine(contestant, known, asked, held_by[train], labels, seed)
+        inside, logits = _combine(contestant, known, asked, held_by[train], labels, first)
         frame = pd.DataFrame(
             {
                 "row": np.concatenate([train, test]),

@@ -155,12 +155,15 @@ class Contestant:
         combine: how Q outputs become one logit, on inner held-out samples only: "best" (the one
             of highest AUC), "logistic" (a penalised logistic regression) or "boosted" (gradient
             boosting on the outputs and on user and merchant-level aggregates).
+        refits: fits on all training rows whose mean scores the test rows; members then only
+            choose and calibrate. 0 = the mean of the members scores.
         control: whether it is LBSF from scratch with something changed.
     """
 
     about: str
     outputs: Outputs
     combine: str = "best"
+    refits: int = 0
     control: bool = False
 
 
@@ -361,6 +364,11 @@ CONTESTANTS: dict[str, Contestant] = {
     "lightgbm_merchant": Contestant(
         "LightGBM on user and merchant-level aggregates", lightgbm_merchant
     ),
+    "lightgbm_refit": Contestant(
+        "LightGBM on user and merchant-level aggregates, refitted on all training users",
+        lightgbm_merchant,
+        refits=3,
+    ),
     "scorecard": Contestant("logistic scorecard on user aggregates", scorecard),
     "lowest_balance": Contestant("the lowest balance alone", lowest_balance),
     "gru": Contestant("flat GRU", _neural(_gru, flat=True)),
@@ -368,12 +376,13 @@ CONTESTANTS: dict[str, Contestant] = {
     "coles": Contestant("CoLES-style embeddings + LightGBM", coles),
     "lbsf_alone": Contestant("LBSF from scratch", _neural(_lbsf)),
     "lbsf_pretrained": Contestant(
-        "LBSF pre-trained on what comes next", lbsf_pretrained, "logistic"
+        "LBSF pre-trained on what comes next", lbsf_pretrained, "logistic", refits=1
     ),
     "lbsf_boosted": Contestant(
         "LightGBM on aggregates and on what pre-trained LBSF says comes next",
         lbsf_pretrained,
         "boosted",
+        refits=1,
     ),
     "no_relations": Contestant(
         "LBSF without relations", _neural(_lbsf, relation_layers=0), control=True
@@ -419,19 +428,19 @@ BLENDS: dict[str, Blend] = {
         (("lbsf_alone",), ("lbsf_pretrained",), ("lbsf_alone", "lbsf_pretrained")),
     ),
     "lbsf": Blend(
-        "LBSF with aggregates: from scratch, pre-trained, boosted, with or without LightGBM",
+        "LBSF with aggregates: means of LBSF and LightGBM",
         (
-            ("lbsf_boosted",),
-            ("lbsf_alone", "lbsf_boosted"),
-            ("lbsf_pretrained", "lbsf_boosted"),
-            ("lbsf_alone", "lbsf_pretrained", "lbsf_boosted"),
-            ("lbsf_alone",),
-            ("lbsf_pretrained",),
-            ("lbsf_alone", "lbsf_pretrained"),
             ("lbsf_alone", "lightgbm_merchant"),
             ("lbsf_pretrained", "lightgbm_merchant"),
-            ("lbsf_alone", "lbsf_pretrained", "lightgbm_merchant"),
+            ("lbsf_alone", "lightgbm_merchant", "lightgbm_user"),
+            ("lbsf_pretrained", "lightgbm_merchant", "lightgbm_user"),
+            ("lbsf_pretrained", "lbsf_boosted", "lightgbm_merchant", "lightgbm_user"),
+            ("lbsf_alone", "lbsf_boosted", "lightgbm_merchant", "lightgbm_user"),
         ),
+    ),
+    "lightgbm_both": Blend(
+        "mean of the two LightGBMs: what averaging alone is worth",
+        (("lightgbm_merchant", "lightgbm_user"),),
     ),
     "lightgbm_gru": Blend(
         "LightGBM, flat GRU, or their mean",

@@ -26,6 +26,7 @@ from lbsf_core.train.histories import read_histories
 MAIN = (
     "lightgbm_user",
     "lightgbm_merchant",
+    "lightgbm_refit",
     "scorecard",
     "lowest_balance",
     "lbsf_pretrained",
@@ -125,7 +126,7 @@ _SMALL = Setting(
     flat_epochs=30,
     pretrain_model=replace(_FEW.model, dropout=0.2, rhythm=True),
     pretrain=PretrainConfig(
-        epochs=60, epoch_share=0.2, batch_samples=64, end="user", horizon_days=90, every_days=30
+        epochs=30, epoch_share=0.2, batch_samples=64, end="user", horizon_days=90, every_days=30
     ),
 )
 DATASETS: dict[str, Dataset] = {
