@@ -88,7 +88,15 @@ def test_by_time_the_last_cutoff_tests(data: Data) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["lightgbm_merchant", "scorecard", "lbsf_alone", "lbsf_pretrained"]
+    "name",
+    [
+        "lightgbm_merchant",
+        "lightgbm_refit",
+        "scorecard",
+        "lbsf_alone",
+        "lbsf_pretrained",
+        "lbsf_boosted",
+    ],
 )
 def test_what_a_test_user_is_like_changes_nothing_for_the_others(
     data: Data, tmp_path: Path, name: str
