@@ -3,8 +3,8 @@
 For each repeat and fold (by user, stratified), the training users are cut into `MEMBERS` inner
 parts. A contestant is an ensemble of as many members, each fitted without one inner part; what a
 member says of the part that it did not see chooses between settings and fits the calibration, and
-the mean of the members scores the test users. So nothing is learned from a test user, for any
-contestant, and all have the same number of members.
+the mean of the members scores the test users; a contestant with `refits` scores them by fits on all
+training users instead. So nothing is learned from a test user, for any contestant.
 
 Every finished (repeat, fold, contestant) is kept in the working folder: a run that was stopped goes
 on, and a report can be made of what there is.

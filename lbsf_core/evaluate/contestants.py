@@ -65,14 +65,15 @@ PENALTIES = (0.001, 0.003, 0.01, 0.03)
 
 @dataclass(frozen=True)
 class Setting:
-    """How neural contestants are built and trained on one dataset: the same for all of them."""
+    """How neural contestants are built and trained on one dataset."""
 
+    #: Of every network trained from scratch.
     model: ModelConfig = field(
         default_factory=lambda: ModelConfig(width=32, text_dropout=0.9, dropout=0.4)
     )
     #: Changes to `model` that inner folds choose from, for every LBSF trained from scratch.
     grid: tuple[dict[str, Any], ...] = ({},)
-    #: The same for flat peers, which have as many to choose from.
+    #: As many for flat peers.
     flat_grid: tuple[dict[str, Any], ...] = ({},)
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(epochs=8, batch_samples=128, keep="last")

@@ -25,8 +25,8 @@ from lbsf_core.payments.schema import Field
 
 Floats = npt.NDArray[np.float64]
 
-#: What is summed in each bin: known values, the value, its square, two exponentials whose
-#: logs are its low and its high, and whether it is below zero.
+#: What is summed in each bin: whether the value is known, the value, its square, two exponentials
+#: whose logs are its low and its high, and whether it is below zero.
 CHANNELS = 6
 #: How hard low and high are, in deviations of the value: 0 = the extreme itself.
 SOFTNESS = 0.6
