@@ -35,6 +35,7 @@ from lbsf_core.evaluate.peers import (
     draw_slices,
 )
 from lbsf_core.fold.batch import FoldedBatch, Ints
+from lbsf_core.model.fields import signed_log
 from lbsf_core.model.lbsf import LBSF
 from lbsf_core.payments.schema import Field
 from lbsf_core.score.scorer import batch_logits, passes
@@ -237,13 +238,13 @@ def scorecard(task: Task) -> Floats:
 
 
 def lowest_balance(task: Task) -> Floats:
-    """The lowest balance after any payment, nothing fitted: the lower, the riskier."""
+    """The lowest balance after any payment (signed log), nothing fitted: the lower, the riskier."""
     batch = task.data.batch
     lowest = np.full(len(batch), np.inf)
     np.fmin.at(lowest, batch.sample_of_payment, batch.numbers["balance"])
     known = np.isfinite(lowest)
     middle = float(np.median(lowest[known])) if known.any() else 0.0
-    return -np.where(known, lowest, middle)[task.score, None]
+    return -signed_log(np.where(known, lowest, middle))[task.score, None]
 
 
 def _neural(

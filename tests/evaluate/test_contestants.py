@@ -37,7 +37,8 @@ def task(data: Data, rows: list[int], score: list[int], label: str) -> Task:
 
 def test_the_lowest_balance_is_the_score_and_unknown_lies_in_the_middle() -> None:
     outputs = CONTESTANTS["lowest_balance"].outputs(task(balances(), [0], [0, 1, 2], "bad"))
-    np.testing.assert_array_equal(outputs, [[7.0], [-4.0], [1.5]])
+    expected = np.log([[8.0], [1 / 5], [1 + 1.5]])  # minus the signed logs of -7, 4 and -1.5
+    np.testing.assert_allclose(outputs, expected)
 
 
 def test_who_can_run_on_what() -> None:
