@@ -123,7 +123,10 @@ def test_what_a_test_user_is_like_changes_nothing_for_the_others(
 
 
 def test_in_a_null_world_nobody_knows_anything(data: Data, tmp_path: Path) -> None:
-    names = ("lightgbm_user", "scorecard", "lbsf_alone", "lbsf_pretrained", "lightgbm_merchant")
+    names = (
+        *("lightgbm_user", "lightgbm_merchant", "lightgbm_refit", "scorecard"),
+        *("lbsf_alone", "lbsf_pretrained", "lbsf_boosted"),
+    )
     plan = Plan(3, dict.fromkeys(names, 1), {})
     run_all(data, plan, tmp_path / "runs")
     scores = read_scores(data, plan, tmp_path / "runs", "label")
