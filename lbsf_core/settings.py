@@ -38,12 +38,14 @@ def presets() -> tuple[str, ...]:
     return tuple(sorted(n.removesuffix(".toml") for n in names if n.endswith(".toml")))
 
 
-def load_settings(settings: str | Path) -> Settings:
-    """Settings from the name of a preset or from a TOML file.
+def load_settings(settings: str | Path | None) -> Settings:
+    """Settings from the name of a preset or from a TOML file; the defaults where None is given.
 
     Raises:
         LbsfError: no such file or preset, no TOML, or a key is unknown or of the wrong kind.
     """
+    if settings is None:
+        return Settings()
     try:
         if str(settings) in presets():
             source = resources.files("lbsf_core") / "presets" / f"{settings}.toml"

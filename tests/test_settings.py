@@ -27,6 +27,10 @@ def test_presets_are_read_by_name() -> None:
     assert few.train.keep == "last"
 
 
+def test_nothing_given_is_the_defaults() -> None:
+    assert load_settings(None) == Settings(ModelConfig(), TrainConfig(), PretrainConfig())
+
+
 def test_what_is_given_wins_and_what_is_not_given_does_not() -> None:
     config = TrainConfig(epochs=5, batch_samples=7)
     assert override(config, epochs=9, batch_samples=None) == TrainConfig(epochs=9, batch_samples=7)

@@ -53,7 +53,7 @@ def evaluate(
     from lbsf_core.fold.store import FoldedStore
 
     folded = FoldedStore.open(store)
-    given = load_settings(settings) if settings else Settings()
+    given = load_settings(settings)
     if compare:
         chosen = given if settings else None
         _compare(store, compare, payments or [], (cv or 5, repeats, by, seed), chosen, out, as_json)

@@ -19,7 +19,7 @@ from lbsf_core.cli.common import (
     show,
 )
 from lbsf_core.config import ModelConfig, PretrainConfig, TrainConfig
-from lbsf_core.settings import Settings, load_settings, override
+from lbsf_core.settings import load_settings, override
 
 WIDTH = f"Size of every vector ({ModelConfig.width})."
 
@@ -59,7 +59,7 @@ def pretrain(
 
     from lbsf_core.train.pretrain import pretrain_bundle
 
-    given = load_settings(settings) if settings else Settings()
+    given = load_settings(settings)
     config = override(
         given.pretrain,
         horizon_days=horizon_days,
@@ -119,7 +119,7 @@ def train(
     from lbsf_core.model.bundle import Bundle
     from lbsf_core.train.train import train as run
 
-    given = load_settings(settings) if settings else Settings()
+    given = load_settings(settings)
     config = override(
         given.train,
         epochs=epochs,
