@@ -170,11 +170,13 @@ def about(datasets: Sequence[dict[str, Any]], machine: dict[str, Any]) -> dict[s
             "LightGBM chooses from a grid of 3 settings by inner folds, the scorecard from 4. On "
             "Berka the networks choose from 3 as well, elsewhere they have one setting; all were "
             "laid down beforehand on other folds of the same users. Flat networks got more epochs, "
-            'since they learn more slowly. "lightgbm" is the better of the two LightGBMs by this '
-            "very result, which favours it.",
+            'since they learn more slowly. "lightgbm" is the best of the LightGBMs by this very '
+            "result, which favours it.",
             "A blend is the mean of the logits of some contestants; inner folds choose of which "
             "ones. Ours always has an LBSF in it; with LightGBM in it too, what it wins over "
-            "LightGBM is what LBSF adds.",
+            "LightGBM is what LBSF adds. Which means may be chosen, the boosted LBSF and the fit "
+            "on all training users were settled after the first repeat of Birmingham had been "
+            "looked at, which may flatter them.",
             "Pre-training asks what the payments of users outside the test do next; on "
             "Birmingham that is close to the labels themselves, which are proxies made of later "
             "payments. It is a fair use of unlabelled history there and says little about "
