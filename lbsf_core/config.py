@@ -70,6 +70,8 @@ class ModelConfig(Config):
         forecasts: outputs of pre-training (what comes next) that the score is a linear function of;
             0 = not pre-trained, the score comes from a head of its own.
         rhythm: whether a user's payments through time, over all merchants, are a part of the model.
+        user_gap: whether a payment's time also says how long before it the user paid last, at any
+            merchant. Then a merchant's vector depends on the others; off in LBSF, on in flat peers.
         levels: whose course through time, over all merchants, is a part of the model: "all" the
             amount and extra numbers (a balance), "extra" those alone, "none".
     """
@@ -84,6 +86,7 @@ class ModelConfig(Config):
     text_dropout: float = 0.8
     attention: str = "learned"
     rhythm: bool = True
+    user_gap: bool = False
     levels: str = "all"
     forecasts: int = 0
 

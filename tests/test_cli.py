@@ -54,6 +54,19 @@ def test_from_payments_to_an_explained_score(tmp_path: Path) -> None:
     assert found["pd"] == pytest.approx(scores["pd"].iloc[0], abs=1e-6)
     check_tree(found)
     lbsf("explain", store, bundle, "--user", user)
+    merchant = found["merchants"][0]["merchant"]
+    asked = ("--user", user, "--method", "removal", "--merchant", merchant, "--budget", 60)
+    removal = json.loads(lbsf("explain", store, bundle, *asked, "--json").stdout)
+    assert removal["logit"] == pytest.approx(found["logit"], abs=1e-5)
+    assert abs(removal["delta"]) <= 1e-3
+    values = {row["merchant"]: row for row in removal["merchants"]}
+    assert list(values) == [row["merchant"] for row in found["merchants"]]
+    inside = sum(payment["value"] for payment in values[merchant]["payments"])
+    assert inside == pytest.approx(values[merchant]["value"], abs=1e-3)
+    lbsf("explain", store, bundle, *asked)
+    faith = lbsf("faithfulness", store, bundle, "--users", 3, "--json")
+    assert {"methods", "differences", "payments"} <= set(json.loads(faith.stdout))
+    lbsf("faithfulness", store, bundle, "--users", 2)
     lbsf("workspace", store, bundle, "--out", tmp_path / "workspace", "--name", "From the tests")
     assert (tmp_path / "workspace" / "manifest.json").is_file()
     cv = lbsf(
@@ -151,3 +164,14 @@ def test_pretrained_compared_and_scored_at_another_default_rate(tmp_path: Path) 
     lbsf("workspace", store, bundle, "--out", workspace, "--comparison", tmp_path / "report")
     assert "LightGBM" in (workspace / "performance.json").read_text()
     assert "lbsf_pretrained" in lbsf("contestants").output
+
+
+def test_a_merchants_payments_are_valued_by_removal_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--user", "u", "--merchant", "m"]
+    monkeypatch.setattr("sys.argv", ["lbsf", "explain", str(tmp_path), "b", *asked])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == LbsfError.exit_code
+    assert "--method removal" in " ".join(capsys.readouterr().err.split())

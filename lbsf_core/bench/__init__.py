@@ -1,6 +1,7 @@
 """Benches: the same work for us and for named peers in one run, as JSON with the machine's facts.
 
     fold.py    `bench_fold`: our fold against pandas, Parquet to Parquet
+    explain.py `bench_explain`: seconds to say why, by removal and by gradients
     score.py   `bench_score`: our model against a flat Transformer and a GRU, payments to logits
     train.py   `bench_train`: the same three while they train
 
@@ -14,13 +15,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lbsf_core.bench.explain import bench_explain
     from lbsf_core.bench.fold import bench_fold
     from lbsf_core.bench.score import bench_score
     from lbsf_core.bench.train import bench_train
 
-__all__ = ["bench_fold", "bench_score", "bench_train"]
+__all__ = ["bench_explain", "bench_fold", "bench_score", "bench_train"]
 
 _HOMES = {
+    "bench_explain": "lbsf_core.bench.explain",
     "bench_fold": "lbsf_core.bench.fold",
     "bench_score": "lbsf_core.bench.score",
     "bench_train": "lbsf_core.bench.train",

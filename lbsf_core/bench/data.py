@@ -63,10 +63,13 @@ class Rows:
     amount: Floats
 
 
-def draw_rows(counts: Ints, rng: np.random.Generator) -> Rows:
-    """Payments of users with `counts` payments each, ordered by user, then time."""
+def draw_rows(counts: Ints, rng: np.random.Generator, merchants: int | None = None) -> Rows:
+    """Payments of users with `counts` payments each, ordered by user, then time.
+
+    `merchants` is how many each user has; by default `merchants_per_user`.
+    """
     user = np.repeat(np.arange(len(counts)), counts)
-    own = merchants_per_user(counts)[user]
+    own = merchants_per_user(counts)[user] if merchants is None else np.full(len(user), merchants)
     # A user's merchants are a stride through all of them; rank ** 2 makes some favourites.
     rank = (rng.random(len(user)) ** 2 * own).astype(np.int64)
     first = rng.integers(0, MERCHANTS, len(counts))[user]
@@ -135,9 +138,10 @@ def write_payments(folder: Path, payments: int, users: int, seed: int) -> tuple[
     return path, labels
 
 
-def folded_users(length: int, users: int, seed: int) -> FoldedBatch:
+def folded_users(length: int, users: int, seed: int, merchants: int | None = None) -> FoldedBatch:
     """A folded batch of `users` samples of exactly `length` payments each, made in memory."""
-    rows = draw_rows(np.full(users, length, dtype=np.int64), np.random.default_rng([seed, length]))
+    rng = np.random.default_rng([seed, length])
+    rows = draw_rows(np.full(users, length, dtype=np.int64), rng, merchants)
     key = rows.user * MERCHANTS + rows.merchant
     _, segment = np.unique(key, return_inverse=True)
     last = np.zeros(segment.max() + 1, dtype=np.int64)

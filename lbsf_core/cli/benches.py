@@ -47,6 +47,14 @@ def bench_train(
     _result("train", run(_numbers(lengths)), as_json)
 
 
+@bench.command("explain")
+def bench_explain(as_json: AsJson = False) -> None:
+    """Explain one user (60 merchants, 1,000 payments) and many: seconds by each engine."""
+    from lbsf_core.bench import bench_explain as run
+
+    _result("explain", run(), as_json)
+
+
 def _numbers(lengths: str) -> list[int]:
     try:
         return [int(part) for part in lengths.split(",")]
@@ -62,7 +70,7 @@ def _result(title: str, found: dict[str, Any], as_json: bool) -> None:
     for key, value in found.items():
         inner = value.items() if isinstance(value, dict) else (("", value),)
         rows += [
-            (f"{key} {name}".strip(), f"{v:,.2f}" if isinstance(v, float) else str(v))
+            (f"{key} {name}".strip(), f"{v:,.4g}" if isinstance(v, float) else str(v))
             for name, v in inner
         ]
     show(title, rows)

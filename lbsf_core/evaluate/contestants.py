@@ -79,9 +79,10 @@ class Setting:
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(epochs=8, batch_samples=128, keep="last")
     )
-    #: Sizes where much is learned from unlabelled payments, which needs less dropout.
+    #: Sizes where much is learned from unlabelled payments, which needs less dropout. It reads the
+    #: gaps across merchants, which help what is pre-trained but not what learns from labels alone.
     pretrain_model: ModelConfig = field(
-        default_factory=lambda: ModelConfig(width=32, text_dropout=0.9, dropout=0.2)
+        default_factory=lambda: ModelConfig(width=32, text_dropout=0.9, dropout=0.2, user_gap=True)
     )
     pretrain: PretrainConfig = field(default_factory=lambda: PretrainConfig(epochs=12))
     #: Flat peers learn more slowly: they get more epochs, as many as still helped.
@@ -297,14 +298,16 @@ def _decoupled(
 def _gru(
     config: ModelConfig, extra: tuple[Field, ...], setting: Setting, part: FoldedBatch
 ) -> torch.nn.Module:
-    return FlatPeer(LBSF.fit(config, extra, part), GRUBody(config.width), setting.newest)
+    encoder = LBSF.fit(replace(config, user_gap=True), extra, part)
+    return FlatPeer(encoder, GRUBody(config.width), setting.newest)
 
 
 def _transformer(
     config: ModelConfig, extra: tuple[Field, ...], setting: Setting, part: FoldedBatch
 ) -> torch.nn.Module:
+    encoder = LBSF.fit(replace(config, user_gap=True), extra, part)
     body = TransformerBody(config.width, config.heads, 2)
-    return FlatPeer(LBSF.fit(config, extra, part), body, setting.newest)
+    return FlatPeer(encoder, body, setting.newest)
 
 
 def lbsf_pretrained(task: Task) -> Floats:
@@ -332,7 +335,8 @@ def coles(task: Task) -> Floats:
         torch.manual_seed(task.seed)
         rng = np.random.default_rng(task.seed)
         part = batch.select(rng.permutation(rows)[:2000])
-        model = SliceEncoder(LBSF.fit(data.setting.model, data.extra, part), 64)
+        config = replace(data.setting.model, user_gap=True)
+        model = SliceEncoder(LBSF.fit(config, data.extra, part), 64)
         users = np.array(batch.user_ids, dtype=object)
 
         def draw(epoch: int) -> Ints:

@@ -124,7 +124,7 @@ _SMALL = Setting(
     flat_grid=({"dropout": 0.2}, {}, {"text_dropout": 0.8}),
     train=_FEW.train,
     flat_epochs=30,
-    pretrain_model=replace(_FEW.model, dropout=0.2, rhythm=True),
+    pretrain_model=replace(_FEW.model, dropout=0.2, rhythm=True, user_gap=True),
     pretrain=PretrainConfig(
         epochs=30, epoch_share=0.2, batch_samples=64, end="user", horizon_days=90, every_days=30
     ),

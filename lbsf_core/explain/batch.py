@@ -47,13 +47,14 @@ def explain_all(
     """
     total, done = int(store.samples["payments"].sum()), 0
     for batch in store.batches(BATCH_PAYMENTS):
-        yield _explain(bundle, batch)
+        yield explain_batch(bundle, batch)
         done += len(batch.amounts)
         if progress:
             progress(done, total)
 
 
-def _explain(bundle: Bundle, batch: FoldedBatch) -> tuple[pa.Table, pa.Table]:
+def explain_batch(bundle: Bundle, batch: FoldedBatch) -> tuple[pa.Table, pa.Table]:
+    """The two tables of `explain_all` for one batch."""
     found = integrated_gradients(bundle.model, batch)
     with torch.no_grad():
         _, attention = bundle.model.forward_with_attention(batch)
@@ -118,7 +119,7 @@ def read_attributions(
         if json.loads((table.schema.metadata or {}).get(KEY, b"{}")) != expected:
             raise AttributionsError(again % "was made from another store or other weights.")
     rows = np.unique(np.linspace(0, len(store.samples) - 1, CHECKED).round().astype(np.int64))
-    fresh, _ = _explain(bundle, store.read(rows))
+    fresh, _ = explain_batch(bundle, store.read(rows))
     kept = segments.filter(pa.compute.is_in(segments["sample"], pa.array(rows.astype(np.int32))))
     old, new = kept["attribution"].to_numpy(), fresh["attribution"].to_numpy()
     if len(old) != len(new) or np.max(np.abs(old - new), initial=0.0) > 2 * TOLERANCE:

@@ -6,9 +6,9 @@ sum, which is linear, so the gradient of a field's vector is its gate times the 
 fused payment: one integral over the (N, D) fused payments gives the exact integrated gradients of
 all (N, F, D) field vectors at a fraction of the cost.
 
-Segment statistics (how often, how regular, how much at this merchant) belong to a merchant and to
-no single payment: their share is divided evenly among the merchant's payments, as the field
-"history".
+What is counted of a segment is the field "history". Rhythm and levels are sums over payments, and
+each payment gets its own share of them; the other statistics (how often, how regular at this
+merchant) belong to no single payment and are divided evenly among the merchant's payments.
 """
 
 from __future__ import annotations
@@ -124,9 +124,7 @@ def _integrate(model: LBSF, batch: FoldedBatch, steps: int) -> Attributions:
         with torch.no_grad():
             moved = (vectors - model.typical) * gates[:, None]  # (N, F, D)
             values[:, :f] = torch.einsum("nfd,nd->nf", moved, slope[0]).cpu().double().numpy()
-            share = (statistics * stats_slope[0]).sum(dim=1).cpu().double().numpy()  # (S,)
-        counts = np.diff(batch.offsets)
-        values[:, f] = (share / counts)[batch.segment_of_payment]
+            values[:, f] = model.history_parts(batch, stats_slope[0])
     sums = np.bincount(batch.sample_of_payment, values.sum(axis=1), minlength=len(batch))
     return Attributions(
         values,

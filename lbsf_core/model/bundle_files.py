@@ -8,7 +8,7 @@ from typing import Any
 from lbsf_core.errors import BundleError
 from lbsf_core.files import check_hashes, read_json, recover
 
-BUNDLE_VERSION = 3
+BUNDLE_VERSION = 4
 WEIGHTS, MANIFEST = "weights.safetensors", "manifest.json"
 AGAIN = "Train it again with `lbsf train`, or copy the bundle again from where it came from."
 

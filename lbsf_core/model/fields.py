@@ -9,7 +9,7 @@ is, and any single field's vector can still be had for an explanation.
     category   one row: its own, or row 0 for a category unseen in training
     amount     two rows: the knots around the value, weighted by nearness (piecewise linear)
     number     the same, and row 0 for a missing one; an extra timestamp is a number of days
-    timestamp  calendar rows (hour, weekday, day of month) and knots of recency and of two gaps
+    timestamp  calendar rows (hour, weekday, day of month) and knots of recency and gaps
 
 Knots and vocabularies are fitted on the training part only.
 """
@@ -115,19 +115,21 @@ def _by_sample_and_time(sample: Ints, times: Ints) -> Ints:
     return np.argsort(sample * span + (times - first), kind="stable")
 
 
-def payment_gaps(batch: FoldedBatch) -> tuple[Floats, Floats]:
-    """Days since the user's previous payment and since the previous one at the same merchant.
+def merchant_gaps(batch: FoldedBatch) -> Floats:
+    """(N,) days since the user's previous payment at the same merchant; NaN for a first one."""
+    gaps = np.full(len(batch.timestamps), np.nan)
+    gaps[1:] = np.diff(batch.timestamps) / DAY
+    gaps[batch.offsets[:-1]] = np.nan
+    return gaps
+
+
+def user_gaps(batch: FoldedBatch) -> Floats:
+    """(N,) days since the user's previous payment at any merchant; NaN for a first one.
 
     Payments of one user at one instant (a whole day, where the source gives days only) share
     their gap: it reaches back to the instant before. So the order of merchants never matters.
-
-    Returns:
-        Two (N,) arrays; NaN for a first payment.
     """
     times, n = batch.timestamps, len(batch.timestamps)
-    same = np.full(n, np.nan)
-    same[1:] = np.diff(times) / DAY
-    same[batch.offsets[:-1]] = np.nan
     sample = batch.sample_of_payment
     order = _by_sample_and_time(sample, times)
     step, other = np.diff(times[order]) / DAY, np.diff(sample[order]) != 0
@@ -138,7 +140,7 @@ def payment_gaps(batch: FoldedBatch) -> tuple[Floats, Floats]:
     gaps[1:][other] = np.nan
     user = np.empty(n)
     user[order] = gaps[begins][np.cumsum(begins) - 1]
-    return user, same
+    return user
 
 
 def local_calendar(batch: FoldedBatch) -> tuple[Ints, Ints, Ints]:
@@ -275,8 +277,11 @@ class NumberEncoder(FieldEncoder):
 
 
 class TimeEncoder(FieldEncoder):
-    """When a payment was made: calendar, recency to the cutoff, gap to the previous payment of
-    the user and to the previous one at this merchant.
+    """When a payment was made: calendar, recency to the cutoff, gap to the previous payment at
+    this merchant and, where it was fitted, to the user's previous one.
+
+    LBSF leaves the last one out: with it a merchant's vector would change whenever a payment at
+    another merchant is taken out. Rhythm holds what it would say. Flat peers read it.
     """
 
     CALENDAR = 24 + 7 + 31
@@ -289,25 +294,23 @@ class TimeEncoder(FieldEncoder):
         nn.init.normal_(self.rows.weight, std=0.05)
 
     @staticmethod
-    def read(batch: FoldedBatch) -> dict[str, Floats]:
-        """log(1 + days) of recency and both gaps, each (N,); NaN where there is none."""
+    def read(batch: FoldedBatch, *, user_gap: bool) -> dict[str, Floats]:
+        """log(1 + days) of recency and the gaps, each (N,); NaN where there is none."""
         recency = (batch.cutoffs[batch.sample_of_payment] - batch.timestamps) / DAY
-        user, same = payment_gaps(batch)
-        return {
-            "recency": np.log1p(recency),
-            "gap_user": np.log1p(user),
-            "gap_merchant": np.log1p(same),
-        }
+        found = {"recency": np.log1p(recency)}
+        if user_gap:
+            found["gap_user"] = np.log1p(user_gaps(batch))
+        return found | {"gap_merchant": np.log1p(merchant_gaps(batch))}
 
     def entries(self, batch: FoldedBatch) -> Entries:
-        """Nine rows a payment: three of the calendar, two knots of each distance."""
+        """Rows of a payment: three of the calendar, two knots of each distance."""
         n, width = len(batch.timestamps), 3 + 2 * len(self.knots)
         rows = np.empty((n, width), dtype=np.int64)
         weights = np.ones((n, width), dtype=np.float32)
         hour, weekday, day = local_calendar(batch)
         rows[:, 0], rows[:, 1], rows[:, 2] = hour, weekday + 24, day + (31 - 1)
         start, at = self.CALENDAR, 3
-        for name, values in self.read(batch).items():
+        for name, values in self.read(batch, user_gap="gap_user" in self.knots).items():
             knots = self.knots[name]
             rows[:, at : at + 2], weights[:, at : at + 2] = number_entries(values, knots, start)
             start, at = start + len(knots) + 1, at + 2
@@ -318,10 +321,13 @@ class TimeEncoder(FieldEncoder):
         return self.rows.weight
 
 
-def fit_field(field: Field, batch: FoldedBatch, bins: int) -> dict[str, Any]:
+def fit_field(
+    field: Field, batch: FoldedBatch, bins: int, *, user_gap: bool = False
+) -> dict[str, Any]:
     """What a field's encoder learns from the training part, as JSON values."""
     if field.name == "timestamp":
-        return {"knots": {k: fit_knots(v, bins) for k, v in TimeEncoder.read(batch).items()}}
+        distances = TimeEncoder.read(batch, user_gap=user_gap)
+        return {"knots": {name: fit_knots(values, bins) for name, values in distances.items()}}
     if field.kind is FieldKind.CATEGORY:
         column = batch.texts[field.name]
         counts = np.bincount(column.codes, minlength=len(column.words))

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -35,7 +37,7 @@ from lbsf_core.model.merchant import STATISTICS, MerchantAggregation, segment_st
 from lbsf_core.model.ragged import bag_sum, layer_norm, length_buckets, segment_ids
 from lbsf_core.model.recency import RecencyBins
 from lbsf_core.model.relation import Bucket, RelationLayer, UserPooling
-from lbsf_core.model.rhythm import RHYTHM, UserRhythm
+from lbsf_core.model.rhythm import UserRhythm
 from lbsf_core.payments.schema import CORE_FIELDS, Field, FieldKind
 
 #: Payments that go through the payment block together on a CPU (measured: 19 ms for 32,768
@@ -142,7 +144,10 @@ class LBSF(nn.Module):
     def fit(cls, config: ModelConfig, extra: Sequence[Field], train: FoldedBatch) -> LBSF:
         """A new model whose vocabularies, knots and scales come from the training part."""
         fields = (*CORE_FIELDS, *extra)
-        fitted = {field.name: fit_field(field, train, config.bins) for field in fields}
+        fitted = {
+            field.name: fit_field(field, train, config.bins, user_gap=config.user_gap)
+            for field in fields
+        }
         model = cls(config, fields, fitted)
         model.merchants.fit(segment_statistics(train))
         if model.rhythm is not None:
@@ -160,10 +165,32 @@ class LBSF(nn.Module):
     def statistics(self, batch: FoldedBatch) -> Tensor:
         """(S, K) what is counted of each segment, scaled: 0 = the mean segment of training."""
         counted = [self.merchants.scaled(batch)]
-        through_time = [part for part in (self.rhythm, self.levels) if part is not None]
-        bins = RecencyBins.of(batch) if through_time else None
-        counted += [part.scaled(batch, bins) for part in through_time]
+        bins = RecencyBins.of(batch) if self._user_parts() else None
+        counted += [part.scaled(batch, bins) for part in self._user_parts()]
         return torch.cat(counted, dim=1)
+
+    def history_parts(self, batch: FoldedBatch, slopes: Tensor) -> npt.NDArray[np.float64]:
+        """(N,) each payment's share of sum(slopes * statistics) of its segment.
+
+        Rhythm and levels are sums over payments, so that each payment has a share of its own; what
+        is left (a segment's other statistics, and the mean segment of training) is divided evenly.
+
+        Args:
+            batch: N payments in S segments.
+            slopes: (S, K) by how much a statistic moves what is explained.
+        """
+        whole = (self.statistics(batch) * slopes).sum(dim=1).double().cpu().numpy()
+        own = np.zeros(len(batch.amounts))
+        if self._user_parts() and len(own):
+            bins = RecencyBins.of(batch)
+            sizes = [len(STATISTICS), *self._user_sizes()]
+            weights = [w.double().cpu().numpy() for w in torch.split(slopes, sizes, dim=1)[1:]]
+            for part, weight in zip(self._user_parts(), weights, strict=True):
+                own += part.parts(batch, weight, bins)
+        segment = batch.segment_of_payment
+        rest = whole - np.bincount(segment, own, minlength=len(whole))
+        found: npt.NDArray[np.float64] = own + (rest / np.diff(batch.offsets))[segment]
+        return found
 
     def _encoder(self, field: Field) -> FieldEncoder:
         c, fitted = self.config, self.fitted[field.name]
@@ -291,11 +318,7 @@ class LBSF(nn.Module):
                 relations.append(weights)
         users, merchant_weights = self.users(merchants, layout.user_offsets, layout.sample)
         rest = statistics[:, len(STATISTICS) :]
-        if self.rhythm is not None:
-            rhythm, rest = self.rhythm(rest[:, :RHYTHM], layout.user_offsets), rest[:, RHYTHM:]
-            users = torch.cat([users, rhythm], dim=1)
-        if self.levels is not None:
-            users = torch.cat([users, self.levels(rest, layout.user_offsets)], dim=1)
+        users = self.join(users, self.totals(rest, layout.user_offsets))
         if found is not None:
             found |= {
                 "payments": payment_weights,
@@ -303,6 +326,57 @@ class LBSF(nn.Module):
                 "relations": relations,
             }
         return users, merchants
+
+    def segment_states(self, batch: FoldedBatch) -> tuple[Tensor, Tensor]:
+        """What is known of each segment whatever else the user pays: all that a score needs of it.
+
+        Returns:
+            (S, D) merchant vectors before relations, and (S, K) float64 figures that add up over a
+            user's segments (rhythm and levels, not scaled).
+        """
+        self._check(batch)
+        layout = Layout.of(batch, self.device)
+        statistics = self.statistics(batch)
+        counted, rest = statistics[:, : len(STATISTICS)], statistics[:, len(STATISTICS) :].double()
+        vectors, _ = self.merchant_vectors(self.fused(batch), counted, layout)
+        parts = self._user_parts()
+        mean = [p.segment_mean.double() for p in parts] or [rest.new_zeros(0)]
+        scale = [p.segment_scale.double() for p in parts] or [rest.new_ones(0)]
+        return vectors, rest * torch.cat(scale) + torch.cat(mean)
+
+    def logits_of_segments(self, vectors: Tensor, user_offsets: Tensor, totals: Tensor) -> Tensor:
+        """(B,) logits of users put together from segments: the same function as `forward`.
+
+        Args:
+            vectors: (S, D) merchant vectors before relations, user by user.
+            user_offsets: (B + 1,).
+            totals: (B, K) sums over each user's segments.
+        """
+        if len(vectors):
+            buckets = [Bucket(rows, user_offsets) for rows in length_buckets(user_offsets.diff())]
+            for layer in self.relations:
+                vectors = layer(vectors, buckets)
+        users, _ = self.users(vectors, user_offsets, segment_ids(user_offsets))
+        parts = torch.split(totals.to(vectors.dtype), self._user_sizes(), dim=1)
+        logits: Tensor = self.head(self.forecast(self.join(users, parts)))[:, 0]
+        return logits
+
+    def join(self, users: Tensor, totals: Sequence[Tensor]) -> Tensor:
+        """(B, U) users from what relations say, (B, 4D), and the totals of rhythm and levels."""
+        said = [part(total) for part, total in zip(self._user_parts(), totals, strict=True)]
+        return torch.cat([users, *said], dim=1)
+
+    def totals(self, scaled: Tensor, user_offsets: Tensor) -> list[Tensor]:
+        """What adds up over each user's segments, (B, .) a part, from its share of `statistics`."""
+        parts, columns = self._user_parts(), torch.split(scaled, self._user_sizes(), dim=1)
+        return [p.totals(c, user_offsets) for p, c in zip(parts, columns, strict=True)]
+
+    def _user_parts(self) -> list[UserRhythm | UserLevels]:
+        """What adds up over a user's segments, in the order of `statistics`."""
+        return [part for part in (self.rhythm, self.levels) if part is not None]
+
+    def _user_sizes(self) -> list[int]:
+        return [len(part.segment_mean) for part in self._user_parts()]
 
     def _check(self, batch: FoldedBatch) -> None:
         for field in self.fields[len(CORE_FIELDS) :]:

@@ -19,8 +19,7 @@ from torch import Tensor, nn
 
 from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.model.fields import number_values
-from lbsf_core.model.ragged import segment_sum
-from lbsf_core.model.recency import DAYS, RecencyBins
+from lbsf_core.model.recency import DAYS, RecencyBins, unscaled_totals
 from lbsf_core.payments.schema import Field
 
 Floats = npt.NDArray[np.float64]
@@ -89,7 +88,8 @@ class UserLevels(nn.Module):
             return
         self.segment_mean.copy_(torch.from_numpy(levels.mean(axis=0)))
         self.segment_scale.copy_(torch.from_numpy(np.maximum(levels.std(axis=0), 1e-3)))
-        figures = self._figures(self.scaled(batch), torch.from_numpy(batch.user_offsets))
+        totals = self.totals(self.scaled(batch), torch.from_numpy(batch.user_offsets))
+        figures = self._figures(totals)
         self.mean.copy_(figures.mean(dim=0))
         self.scale.copy_(figures.std(dim=0, correction=0).clamp_min(0.05))
 
@@ -98,8 +98,8 @@ class UserLevels(nn.Module):
         levels = torch.from_numpy(self.segments(batch, bins)).to(self.mean)
         return (levels - self.segment_mean) / self.segment_scale
 
-    def segments(self, batch: FoldedBatch, bins: RecencyBins | None = None) -> Floats:
-        """(S, size) what each segment sums, number by number, channel by channel, bin by bin."""
+    def _channels(self, batch: FoldedBatch) -> list[Floats]:
+        """What each payment adds to its bins, (N,) each, number by number."""
         channels = []
         for number, field in enumerate(self.fields):
             raw = number_values(field, batch)
@@ -114,12 +114,24 @@ class UserLevels(nn.Module):
                 known * np.exp(value / SOFTNESS),
                 known * (raw < 0),
             ]
-        return (bins or RecencyBins.of(batch)).sums(channels)
+        return channels
 
-    def _figures(self, scaled: Tensor, user_offsets: Tensor) -> Tensor:
+    def segments(self, batch: FoldedBatch, bins: RecencyBins | None = None) -> Floats:
+        """(S, size) what each segment sums, number by number, channel by channel, bin by bin."""
+        return (bins or RecencyBins.of(batch)).sums(self._channels(batch))
+
+    def parts(self, batch: FoldedBatch, weights: Floats, bins: RecencyBins) -> Floats:
+        """(N,) each payment's own part of sum(weights * levels), (S, size) weights of `scaled`."""
+        scale = self.segment_scale.double().cpu().numpy()
+        return bins.parts(self._channels(batch), weights / scale)
+
+    def totals(self, scaled: Tensor, user_offsets: Tensor) -> Tensor:
+        """(B, size) sums over each user's segments, not scaled."""
+        return unscaled_totals(scaled, self.segment_scale, self.segment_mean, user_offsets)
+
+    def _figures(self, totals: Tensor) -> Tensor:
         """(B, FIGURES per number): up to each bin mean, spread, low, high and share below zero of
         the number, and its mean in each bin."""
-        totals = segment_sum(scaled * self.segment_scale + self.segment_mean, user_offsets)
         found = []
         for part in totals.chunk(len(self.fields), dim=1):
             known, value, square, low, high, below = part.chunk(CHANNELS, dim=1)
@@ -141,8 +153,8 @@ class UserLevels(nn.Module):
             ]
         return torch.cat(found, dim=1)
 
-    def forward(self, scaled: Tensor, user_offsets: Tensor) -> Tensor:
-        """(S, size) -> (B, D)."""
-        figures = (self._figures(scaled, user_offsets) - self.mean) / self.scale
+    def forward(self, totals: Tensor) -> Tensor:
+        """(B, size) totals -> (B, D)."""
+        figures = (self._figures(totals) - self.mean) / self.scale
         mixed: Tensor = self.mix(6.0 * torch.tanh(figures / 6.0))
         return mixed

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
+from torch import Tensor
 
 from lbsf_core.fold.batch import DAY, FoldedBatch
 from lbsf_core.model.fields import knot_entries
+from lbsf_core.model.ragged import segment_sum
 
 Floats = npt.NDArray[np.float64]
 
@@ -52,3 +54,21 @@ class RecencyBins:
         found = self.shares.T @ np.stack(channels, axis=1)  # (S * bins, C)
         by_channel = found.reshape(self.segments, len(DAYS), len(channels)).transpose(0, 2, 1)
         return by_channel.reshape(self.segments, len(channels) * len(DAYS))
+
+    def parts(self, channels: list[Floats], weights: Floats) -> Floats:
+        """(N,) each payment's own part of the weighted `sums`, (S, C * bins) weights."""
+        if not channels:
+            return np.zeros(self.shares.shape[0])
+        by_bin = weights.reshape(self.segments, len(channels), len(DAYS)).transpose(0, 2, 1)
+        slopes = self.shares @ by_bin.reshape(-1, len(channels))  # (N, C)
+        found: Floats = np.einsum("nc,nc->n", slopes, np.stack(channels, axis=1))
+        return found
+
+
+def unscaled_totals(scaled: Tensor, scale: Tensor, mean: Tensor, user_offsets: Tensor) -> Tensor:
+    """(B, K) sums over each user's segments of what (S, K) stood for before it was scaled.
+
+    In double precision: what cancels would else be off by more than a refold may be.
+    """
+    values = scaled.double() * scale.double() + mean.double()
+    return segment_sum(values, user_offsets).to(scaled.dtype)

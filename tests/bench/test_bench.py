@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lbsf_core.bench import bench_fold, bench_score, bench_train
+from lbsf_core.bench import bench_explain, bench_fold, bench_score, bench_train
 from lbsf_core.bench.data import folded_users
 from lbsf_core.config import ModelConfig
 from lbsf_core.errors import LbsfError
@@ -61,3 +61,11 @@ def test_bench_train_measures_all_three_and_their_memory() -> None:
         assert found[length]["ratios"]["gru"] == pytest.approx(own / peer, abs=0.01)
     with pytest.raises(LbsfError, match="at least 1"):
         bench_train([0])
+
+
+def test_bench_explain_times_every_engine() -> None:
+    found = bench_explain(payments=400, merchants=13, coalitions=60, many=3, rounds=1, width=16)
+    timed = ("shapley_2000_s", "gradient_s", "whatif_s", "interactions_s", "explain_all_per_s")
+    assert all(found[name] > 0 for name in (*timed, "payments_of_a_merchant_s"))
+    assert found["timeshap_ratio"] is None
+    assert found["machine"]["merchants"] == 13

@@ -21,6 +21,9 @@ from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.model.bundle import Bundle
 from lbsf_core.model.lbsf import LBSF, Layout
+from lbsf_core.model.merchant import STATISTICS
+from lbsf_core.model.recency import DAYS
+from lbsf_core.model.rhythm import RHYTHM, segment_rhythm
 from tests.builders import SMALL, random_batch, random_samples, small_model
 
 BATCH = random_batch(3, 6)
@@ -53,12 +56,35 @@ def toy(power: int) -> Toy:
     return model.eval()
 
 
+def history_by_hand(model: LBSF, batch: FoldedBatch, slopes: np.ndarray) -> np.ndarray:
+    """(N,) as `LBSF.history_parts`; a payment's own figures are those of a merchant paid once."""
+    payments, segment = len(batch.amounts), batch.segment_of_payment
+    alone = replace(
+        batch,
+        merchants=batch.merchants.take(segment),
+        offsets=np.arange(payments + 1),
+        user_offsets=batch.offsets[batch.user_offsets],
+    )
+    bins, sums = len(DAYS), segment_rhythm(alone)[:, : RHYTHM - len(DAYS)]
+    scales = model.rhythm.segment_scale.numpy(), model.levels.segment_scale.numpy()
+    weights = slopes[:, len(STATISTICS) :] / np.concatenate(scales)
+    own = (sums * weights[segment, : sums.shape[1]]).sum(axis=1)
+    own += (model.levels.segments(alone) * weights[segment, RHYTHM:]).sum(axis=1)
+    together = segment_rhythm(batch)
+    count, paid = together[segment, :bins], together[segment, RHYTHM - bins :]
+    share = np.divide(sums[:, :bins], count, out=np.zeros_like(count), where=count > 0)
+    own += (share * paid * weights[segment, RHYTHM - bins : RHYTHM]).sum(axis=1)
+    whole = (model.statistics(batch).numpy() * slopes).sum(axis=1)
+    rest = whole - np.bincount(segment, own, minlength=len(whole))
+    return own + (rest / np.diff(batch.offsets))[segment]
+
+
 def parts_by_hand(model: LBSF, batch: FoldedBatch) -> np.ndarray:
     """(N, F + 1) what each field, and each share of history, adds to a toy's inner sum."""
     with torch.no_grad():
         moved = (model.field_vectors(batch) - model.typical).sum(dim=2) * model.field_weights()
-        history = model.statistics(batch).sum(dim=1).numpy() / np.diff(batch.offsets)
-    return np.column_stack([moved.numpy(), history[batch.segment_of_payment]])
+        slopes = np.ones(model.statistics(batch).shape)
+    return np.column_stack([moved.numpy(), history_by_hand(model, batch, slopes)])
 
 
 def test_linear_model_by_hand() -> None:
@@ -98,21 +124,36 @@ def brute_force(model: LBSF, batch: FoldedBatch, steps: int = 250) -> np.ndarray
         slope += to_fields / steps
         slope_statistics += to_statistics / steps
     values = ((fields - start) * slope).sum(dim=2).detach().numpy()
-    history = (statistics * slope_statistics).sum(dim=1).numpy() / np.diff(batch.offsets)
-    return np.column_stack([values, history[batch.segment_of_payment]])
+    history = history_by_hand(model, batch, slope_statistics.numpy())
+    return np.column_stack([values, history])
 
 
 @pytest.mark.parametrize("layers", [0, 1, 2])
 def test_the_shortcut_over_fused_payments_is_exact(layers: int) -> None:
     """One integral over (N, D) fused payments equals the one over all (N, F, D) field vectors."""
     batch = random_batch(layers, 3)
-    model = small_model(batch, config=replace(SMALL, relation_layers=layers), noise=0.3)
+    model = small_model(batch, config=replace(SMALL, relation_layers=layers), noise=0.35)
     with torch.no_grad():
         model.gates.copy_(torch.tensor([0.7, -0.3, 0.1, 1.2]))
     found, expected = tight(batch, model), brute_force(model, batch)
     assert np.abs(expected).max() > 0.02
     assert (np.abs(expected).max(axis=0) > 1e-3).all()  # every field takes part
     np.testing.assert_allclose(found.fields, expected, atol=2e-4)
+
+
+def test_a_payments_share_of_history_is_its_own() -> None:
+    """Of two payments at a merchant, only the old one is moved by the weight of old payments."""
+    rows = [("m", "2023-01-01", -10.0, "a"), ("m", "2023-12-30", -10.0, "b")]
+    batch = FoldedBatch.from_rows([("u", "2024-01-01", rows)])
+    slopes = torch.zeros(MODEL.statistics(batch).shape)
+    oldest = len(STATISTICS) + DAYS.index(365)  # payments counted about a year before the cutoff
+    slopes[0, oldest] = 2.0
+    with torch.no_grad():
+        found = MODEL.history_parts(batch, slopes)
+        whole = float((MODEL.statistics(batch) * slopes).sum())
+    assert found.sum() == pytest.approx(whole, abs=1e-6)
+    unit = 2.0 / float(MODEL.rhythm.segment_scale[DAYS.index(365)])
+    assert found[0] - found[1] == pytest.approx(unit, rel=1e-5)
 
 
 def test_columns_are_the_fields_and_history() -> None:

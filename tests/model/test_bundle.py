@@ -168,7 +168,7 @@ def test_fault_21_bundle_with_a_folder_inside(path: Path) -> None:
     refused(path, "nothing else; refused")
 
 
-@pytest.mark.parametrize("version", [0, 1, 2, 4, None, "3"])
+@pytest.mark.parametrize("version", [0, 1, 2, 3, 5, None, "4"])
 def test_fault_28_bundle_of_another_version(path: Path, version: object) -> None:
     edit(path, bundle_version=version)
     refused(path, rf"bundle version {version}, this lbsf reads \d+\. .*`lbsf train`")

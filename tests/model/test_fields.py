@@ -20,9 +20,10 @@ from lbsf_core.model.fields import (
     fit_knots,
     knot_entries,
     local_calendar,
+    merchant_gaps,
     number_values,
-    payment_gaps,
     signed_log,
+    user_gaps,
 )
 from lbsf_core.payments.schema import CORE_FIELDS, Field, FieldKind
 from tests.builders import random_batch
@@ -69,7 +70,7 @@ def test_knots_are_quantiles_and_rise() -> None:
     assert fit_knots(np.array([np.nan]), 4) == [0.0, 1.0]
 
 
-def test_payment_gaps_by_hand() -> None:
+def test_gaps_by_hand() -> None:
     batch = FoldedBatch.from_rows(
         [
             (
@@ -87,12 +88,12 @@ def test_payment_gaps_by_hand() -> None:
         ]
     )
     assert batch.merchants.decode() == ["a", "b", "a"]
-    user, same = payment_gaps(batch)
+    user, same = user_gaps(batch), merchant_gaps(batch)
     nan = np.nan
     np.testing.assert_allclose(user, [nan, 7.0, 1.5, 3.0, 7.0, nan])
     np.testing.assert_allclose(same, [nan, 10.0, 1.5, nan, 7.0, nan])
-    for gaps in payment_gaps(batch.select([])):
-        assert len(gaps) == 0
+    for gaps in (user_gaps, merchant_gaps):
+        assert len(gaps(batch.select([]))) == 0
 
 
 @settings(max_examples=20, deadline=None)
@@ -103,10 +104,10 @@ def test_gaps_never_depend_on_the_order_of_segments_or_samples(seed: int) -> Non
         [np.arange(*batch.user_offsets[b : b + 2])[::-1] for b in range(len(batch))]
     )
     frame = batch.to_frame()
-    frame["gap"] = payment_gaps(batch)[0]
+    frame["gap"] = user_gaps(batch)
     for other in (batch.permute_segments(order), batch.select([2, 0, 1])):
         again = other.to_frame()
-        again["gap"] = payment_gaps(other)[0]
+        again["gap"] = user_gaps(other)
         columns = list(frame.columns)
         left, right = (f.sort_values(columns).reset_index(drop=True) for f in (frame, again))
         assert left.equals(right)

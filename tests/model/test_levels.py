@@ -43,7 +43,12 @@ def levels_of(scale: float = 1.0) -> UserLevels:
 def figures(levels: UserLevels, batch: FoldedBatch) -> np.ndarray:
     """(B, 6, bins): mean in a bin; up to it mean, log of spread, low, high, share below 0."""
     scaled, offsets = levels.scaled(batch), torch.from_numpy(batch.user_offsets)
-    return levels._figures(scaled, offsets).double().numpy().reshape(len(batch), 6, len(DAYS))
+    return (
+        levels._figures(levels.totals(scaled, offsets))
+        .double()
+        .numpy()
+        .reshape(len(batch), 6, len(DAYS))
+    )
 
 
 def test_hand_computed_sums() -> None:

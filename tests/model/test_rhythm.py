@@ -48,7 +48,7 @@ def test_a_users_figures_do_not_depend_on_how_its_payments_are_folded() -> None:
     def figures(rows):
         batch = FoldedBatch.from_rows([("u", "2024-03-01", rows)])
         offsets = torch.from_numpy(batch.user_offsets)
-        return rhythm._figures(rhythm.scaled(batch), offsets)[0].reshape(-1)
+        return rhythm._figures(rhythm.totals(rhythm.scaled(batch), offsets))[0].reshape(-1)
 
     bins = len(DAYS)
     same = torch.ones(FIGURES, dtype=torch.bool)
