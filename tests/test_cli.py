@@ -67,6 +67,9 @@ def test_from_payments_to_an_explained_score(tmp_path: Path) -> None:
     faith = lbsf("faithfulness", store, bundle, "--users", 3, "--json")
     assert {"methods", "differences", "payments"} <= set(json.loads(faith.stdout))
     lbsf("faithfulness", store, bundle, "--users", 2)
+    cause = json.loads(lbsf("planted", store, bundle, raw / "causes.parquet", "--json").stdout)
+    assert cause["samples"] >= 1
+    lbsf("planted", store, bundle, raw / "causes.parquet")
     lbsf("workspace", store, bundle, "--out", tmp_path / "workspace", "--name", "From the tests")
     assert (tmp_path / "workspace" / "manifest.json").is_file()
     cv = lbsf(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -135,6 +136,42 @@ def faithfulness(
                 told = f"{gap['mean']:+.3f} ({gap['lo']:+.3f} to {gap['hi']:+.3f})" if gap else ""
                 table.add_row(name, f"{measures[measure]:.3f}", told)
             console.print(table)
+
+
+@app.command()
+def planted(
+    store: StorePath,
+    bundle: BundlePath,
+    causes: Annotated[Path, typer.Argument(help="causes.parquet of `lbsf simulate`.")],
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """On simulated payments: how often is the planted cause among the first three named?"""
+    from lbsf_core.explain.planted import planted as run
+    from lbsf_core.fold.store import FoldedStore
+    from lbsf_core.model.bundle import Bundle
+
+    with bar_of() as bar:
+        found = run(
+            FoldedStore.open(store),
+            Bundle.load(bundle),
+            causes,
+            seed=seed,
+            progress=lambda d, n: bar("explaining", d, n),
+        )
+    if as_json:
+        print_json(found)
+        return
+    pairs = found["pairs"]
+    rows = [(name, _share(share)) for name, share in found["methods"].items()]
+    rows.append((f"pair first by interaction ({pairs['samples']})", _share(pairs["first"])))
+    show(f"true merchant in the first three, {found['samples']} samples", rows)
+
+
+def _share(found: dict[str, float | None]) -> str:
+    if found["found"] is None:
+        return "none"
+    return f"{found['found']:.0%} ({found['lo']:.0%} to {found['hi']:.0%})"
 
 
 def _show_removal(found: dict[str, Any]) -> None:

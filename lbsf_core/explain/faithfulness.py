@@ -108,16 +108,19 @@ def _refolds(model: LBSF, batch: FoldedBatch) -> Callable[[Masks], Floats]:
     return logits
 
 
-def rank(coalitions: Coalitions, *, budget: int = 1000, seed: int = 0) -> tuple[Floats, Floats]:
+def rank(
+    coalitions: Coalitions, *, budget: int = 1000, seed: int = 0, risky: bool = False
+) -> tuple[Floats, Floats]:
     """What each method says of a sample's merchants and payments: (M, S) and (M, N), high = first.
 
-    Signed methods are turned so that what pushes the logit away from the empty history is high.
+    Signed methods are turned so that what pushes the logit away from the empty history is high, or
+    what raises it, where `risky`.
     """
     model, batch = coalitions.model, coalitions.batch
     rng = np.random.default_rng(seed)
     segment, count = batch.segment_of_payment, len(batch.merchants)
     values = coalitions.shapley(budget=budget, seed=seed)
-    push = 1.0 if values.whole >= values.empty else -1.0
+    push = 1.0 if risky or values.whole >= values.empty else -1.0
     gradient = integrated_gradients(model, batch).fields.sum(axis=1)
     with torch.no_grad():
         _, attention = model.forward_with_attention(batch)

@@ -130,7 +130,7 @@ def test_a_plain_cause_is_learned() -> None:
     batch = FoldedBatch.from_rows(rows, labels=[float(user % 2) for user in range(48)])
     # Without rhythm: 48 users are too few not to learn their (random) days by heart.
     model = replace(SMALL, text_buckets=1024, text_dropout=0.0, rhythm=False)
-    found = run(batch, replace(CONFIG, epochs=12), model=model)
+    found = run(batch, replace(CONFIG, epochs=24), model=model)
     assert max(entry["validation_auc"] for entry in found.history) > 0.9
 
 
