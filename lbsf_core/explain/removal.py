@@ -32,8 +32,13 @@ Floats = npt.NDArray[np.float64]
 
 #: Segments that go through the relation stage together: few enough to stay near the cache.
 PASS_SEGMENTS = 8_192
+#: Payments that are folded anew together, those of all coalitions counted.
+PASS_PAYMENTS = 262_144
 #: Companies that a merchant's payments are valued in.
 COMPANIES = 16
+#: Players among the payments of one merchant; where there are more payments, neighbours in time go
+#: together, so that cost grows with the payments and not with their square.
+MOST_PLAYERS = 150
 
 
 class Coalitions:
@@ -80,7 +85,8 @@ class Coalitions:
 
         Each company is what came before the merchant in a random order of all merchants. The sum
         is the merchant's value as these companies have it, which differs by noise from a value
-        that comes from other orders; `adding_up_to` then moves each payment by its size.
+        that comes from other orders; `adding_up_to` then moves each payment by its size. Above
+        `MOST_PLAYERS` payments, neighbours in time are valued together and share alike.
 
         Args:
             segment: whose payments.
@@ -98,13 +104,20 @@ class Coalitions:
         company = places < places[:, segment, None]  # (K, S)
         own = batch.keep(batch.segment_of_payment == segment)
         payments = len(own.amounts)
+        players = min(payments, MOST_PLAYERS)
+        player = np.arange(payments) * players // payments  # of each payment, in order of time
 
         def worth(masks: Masks) -> Floats:
             """(C,) what these payments add, mean over the companies."""
             some = np.flatnonzero(masks.any(axis=1))
-            parts = own.select(np.zeros(len(some), dtype=np.int64)).keep(masks[some].ravel())
-            with torch.inference_mode():
-                vectors, sums = model.segment_states(parts)
+            step = max(1, PASS_PAYMENTS // payments)
+            states = []
+            for begin in range(0, len(some), step):
+                kept = masks[some[begin : begin + step]][:, player]
+                parts = own.select(np.zeros(len(kept), dtype=np.int64)).keep(kept.ravel())
+                with torch.inference_mode():
+                    states.append(model.segment_states(parts))
+            vectors, sums = (torch.cat(part) for part in zip(*states, strict=True))
             pool = torch.cat([self.vectors, vectors])
             added = torch.cat([self.sums, sums])
             who = np.zeros((len(company), 1 + len(some), len(pool)), dtype=bool)
@@ -116,7 +129,10 @@ class Coalitions:
             found[some] = (logits[:, 1:] - logits[:, :1]).mean(axis=0)
             return found
 
-        found = shapley(worth, payments, budget=budget, seed=seed)
+        found = shapley(worth, players, budget=budget, seed=seed)
+        size = np.bincount(player)[player]
+        values, lo, hi = (part[player] / size for part in (found.values, found.lo, found.hi))
+        found = replace(found, values=values, lo=lo, hi=hi)
         return found if value is None else adding_up_to(found, value)
 
     def interactions(self) -> Floats:

@@ -134,6 +134,16 @@ def test_payments_sum_to_what_their_merchant_adds_to_its_companies() -> None:
     assert told.values.sum() == pytest.approx(0.25, abs=1e-9)
 
 
+def test_neighbours_in_time_share_where_there_are_many_payments(monkeypatch) -> None:
+    times = ("2023-12-01", "2023-12-05", "2023-12-20", "2023-12-30")
+    rows = [("m", when, -10.0 * (at + 1), "x") for at, when in enumerate(times)]
+    coalitions = Coalitions(MODEL, FoldedBatch.from_rows([("u", "2024-01-01", rows)]))
+    monkeypatch.setattr(removal, "MOST_PLAYERS", 2)
+    found = coalitions.payments(0)
+    assert found.values[0] == found.values[1] != found.values[2] == found.values[3]
+    assert found.values.sum() == pytest.approx(coalitions.shapley().values[0], abs=1e-5)
+
+
 def test_adding_up_moves_each_by_its_size() -> None:
     found = shapley.Shapley(
         np.array([3.0, -1.0]), np.array([2.0, -2.0]), np.array([4.0, 0.0]), 2.0, 0.0, 4, False
