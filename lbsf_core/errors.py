@@ -34,6 +34,10 @@ class UnknownUserError(LbsfError):
     """The user (or the user at that cutoff) is not in the store."""
 
 
+class EditError(LbsfError, ValueError):
+    """A what-if edit makes no sense, or names what the sample does not hold."""
+
+
 class BatchError(LbsfError, ValueError):
     """A folded batch breaks one of its invariants."""
 

@@ -61,9 +61,14 @@ def test_from_payments_to_an_explained_score(tmp_path: Path) -> None:
     assert abs(removal["delta"]) <= 1e-3
     values = {row["merchant"]: row for row in removal["merchants"]}
     assert list(values) == [row["merchant"] for row in found["merchants"]]
-    inside = sum(payment["value"] for payment in values[merchant]["payments"])
-    assert inside == pytest.approx(values[merchant]["value"], abs=1e-3)
+    inside = sum(payment["attribution"] for payment in values[merchant]["payments"])
+    assert inside == pytest.approx(values[merchant]["attribution"], abs=1e-3)
     lbsf("explain", store, bundle, *asked)
+    for method in ("gradient", "removal"):
+        typical = ("--user", user, "--method", method, "--baseline", "typical user", "--json")
+        held = json.loads(lbsf("explain", store, bundle, *typical).stdout)
+        assert held["baseline"].startswith("user ")
+        assert held["problems"] == []
     faith = lbsf("faithfulness", store, bundle, "--users", 3, "--json")
     assert {"methods", "differences", "payments"} <= set(json.loads(faith.stdout))
     lbsf("faithfulness", store, bundle, "--users", 2)

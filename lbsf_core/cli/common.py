@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -20,7 +21,11 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from lbsf_core.errors import LbsfError
 from lbsf_core.settings import presets
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 app = typer.Typer(
     name="lbsf",
@@ -91,3 +96,20 @@ def bar_of() -> Iterator[Callable[[str, float, float], None]]:
             )
 
         yield update
+
+
+def instant(text: str | None) -> pd.Timestamp | None:
+    """The --cutoff of a command: an ISO date or time, UTC where it names no zone.
+
+    Raises:
+        LbsfError: it is no such thing.
+    """
+    import pandas as pd
+
+    if text is None:
+        return None
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise LbsfError(f"'{text}' is no ISO date; write it as 2016-10-01.") from error
+    return pd.Timestamp(when.replace(tzinfo=UTC) if when.tzinfo is None else when)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
@@ -18,11 +18,15 @@ from lbsf_core.cli.common import (
     app,
     bar_of,
     console,
+    instant,
     plain,
     print_json,
     show,
 )
 from lbsf_core.errors import LbsfError
+
+if TYPE_CHECKING:
+    from lbsf_core.explain.result import Explanation
 
 #: Rows of a table on the terminal.
 SHOWN = 20
@@ -43,60 +47,92 @@ def explain(
             "merchants, from the empty history, by refolding without them."
         ),
     ] = "gradient",
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            help="What the score is held against: typical payment (gradient), empty history "
+            "(removal), typical user or cohort mean (either)."
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="PD below which a user may be typical; the median if left out."),
+    ] = None,
     merchant: Annotated[
-        str | None, typer.Option(help="With removal: value this merchant's payments as well.")
+        list[str] | None,
+        typer.Option(help="With removal: value this merchant's payments too; may be repeated."),
     ] = None,
     budget: Annotated[int, typer.Option(help="With removal: coalitions, about.", min=1)] = 2000,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Explain one score: merchants, payments and fields that add up, and where the model looked."""
-    import pandas as pd
-
-    from lbsf_core.explain.gradient import explain as run
-    from lbsf_core.explain.removal import explain_by_removal
+    from lbsf_core.explain.engines import explain_one
     from lbsf_core.fold.store import FoldedStore
     from lbsf_core.model.bundle import Bundle
 
-    if merchant is not None and method != "removal":
+    if merchant and method != "removal":
         raise LbsfError("--merchant goes with --method removal.")
     folded = FoldedStore.open(store)
-    when = None if cutoff is None else _instant(cutoff)
-    sample = folded.find(user, None if when is None else pd.Timestamp(when))
-    if method == "removal":
-        one = folded.read([sample])
-        removal = explain_by_removal(
-            Bundle.load(bundle), one, merchant=merchant, budget=budget, seed=seed
-        )
-        if as_json:
-            print_json(removal)
-        else:
-            _show_removal(removal)
-        return
-    found = run(Bundle.load(bundle), folded.read([sample]))[0]
+    found = explain_one(
+        folded,
+        Bundle.load(bundle),
+        folded.find(user, instant(cutoff)),
+        method=method,
+        baseline=baseline,
+        threshold=threshold,
+        opened=merchant or (),
+        budget=budget,
+        seed=seed,
+    )
     if as_json:
         print_json(found.to_dict())
-        return
-    frame = found.merchants_frame()
+    else:
+        _show(found)
+
+
+def _show(found: Explanation) -> None:
+    """The merchants that move the score most, and the payments of those that were asked for."""
+    title = plain(f"{found.user} at {found.cutoff}: PD {found.pd:.1%}")
+    table = Table(title=title, title_justify="left")
+    for heading in ("merchant, payment", "payments", "total", "attribution (logit)", "95 %"):
+        table.add_column(heading, justify="left" if heading.startswith("merchant") else "right")
+    table.add_column("attention", justify="right")
+    frame, payments = found.merchants_frame(), found.payments_frame()
     frame = frame.reindex(frame["attribution"].abs().sort_values(ascending=False).index)
-    table = Table(title=plain(f"{user} at {found.cutoff}: PD {found.pd:.1%}"), title_justify="left")
-    for heading in ("merchant", "payments", "total", "attribution (logit)", "attention"):
-        table.add_column(heading, justify="left" if heading == "merchant" else "right")
-    for row in frame.head(SHOWN).itertuples():
-        table.add_row(
-            plain(str(row.merchant)),
-            f"{row.payments:,}",
-            f"{row.total:,.2f}",
-            f"{row.attribution:+.3f}",
-            f"{row.weight:.1%}",
-        )
+    opened = set() if found.opened is None else set(frame.index[found.opened[frame.index]])
+    for place, row in enumerate(frame.to_dict("records")):
+        if place >= SHOWN and row["segment"] not in opened:
+            continue
+        told = (f"{row['payments']:,}", f"{row['total']:,.2f}")
+        _add(table, plain(str(row["merchant"])), told, row)
+        if row["segment"] in opened:
+            own = payments[payments["segment"] == row["segment"]]
+            own = own.reindex(own["attribution"].abs().sort_values(ascending=False).index)
+            for payment in own.head(SHOWN).to_dict("records"):
+                name = f"  {payment['timestamp']:%Y-%m-%d %H:%M}"
+                _add(table, name, ("", f"{payment['amount']:,.2f}"), payment)
     console.print(table)
     rows = [
+        ("method", found.method),
         ("logit", f"{found.logit:.4f}"),
-        ("baseline logit", f"{found.baseline_logit:.4f} ({found.baseline})"),
+        ("baseline logit", f"{found.baseline_logit:.4f} ({plain(found.baseline)})"),
         ("completeness error", f"{found.delta:+.1e}"),
     ]
-    show("check", rows + [("PROBLEM", problem) for problem in found.problems()])
+    if found.others:
+        rows.append(("not paying where only the baseline does", f"{found.others:+.3f}"))
+    if found.coalitions:
+        rows.append(("coalitions", f"{found.coalitions:,}"))
+    rows += [("PROBLEM", problem) for problem in found.problems()]
+    show("check", rows + [("note", plain(warning)) for warning in found.warnings])
+
+
+def _add(table: Table, name: str, told: tuple[str, str], row: Mapping[Any, Any]) -> None:
+    """A row of a merchant or a payment."""
+    sampled = row["hi"] > row["lo"]
+    interval = f"{row['lo']:+.3f} to {row['hi']:+.3f}" if sampled else ""
+    value = f"{row['attribution']:+.3f}"
+    table.add_row(name, *told, value, interval, f"{row['weight']:.1%}")
 
 
 @app.command()
@@ -172,42 +208,6 @@ def _share(found: dict[str, float | None]) -> str:
     if found["found"] is None:
         return "none"
     return f"{found['found']:.0%} ({found['lo']:.0%} to {found['hi']:.0%})"
-
-
-def _show_removal(found: dict[str, Any]) -> None:
-    """The merchants that move the score most, and the payments that were asked for."""
-    title = plain(f"{found['user']} at {found['cutoff']}: PD {found['pd']:.1%}")
-    table = Table(title=title, title_justify="left")
-    for heading in ("merchant, payment", "amount", "value (logit)", "95 % interval"):
-        table.add_column(heading, justify="left" if heading.startswith("merchant") else "right")
-    ordered = sorted(found["merchants"], key=lambda row: -abs(row["value"]))
-    for row in [r for at, r in enumerate(ordered) if at < SHOWN or r["payments"]]:
-        entries = [(plain(row["merchant"]), "", row)]
-        for payment in sorted(row["payments"] or (), key=lambda p: -abs(p["value"]))[:SHOWN]:
-            entries.append((f"  {payment['timestamp']}", f"{payment['amount']:,.2f}", payment))
-        for name, amount, value in entries:
-            interval = "exact"
-            if value["hi"] > value["lo"]:
-                interval = f"{value['lo']:+.3f} to {value['hi']:+.3f}"
-            table.add_row(name, amount, f"{value['value']:+.3f}", interval)
-    console.print(table)
-    show(
-        "check",
-        [
-            ("logit", f"{found['logit']:.4f}"),
-            ("logit of the empty history", f"{found['baseline_logit']:.4f}"),
-            ("merchants miss their difference by", f"{found['delta']:+.1e}"),
-            ("coalitions", f"{found['coalitions']:,}"),
-        ],
-    )
-
-
-def _instant(text: str) -> datetime:
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise LbsfError(f"--cutoff '{text}' is no ISO date; write it as 2016-10-01.") from error
-    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
 
 
 @app.command("explain-all")

@@ -3,8 +3,8 @@
 A coalition of merchants is the user's history folded without the others. Nothing of a segment
 depends on the rest of the history, so its vector and its sums are computed once and a coalition
 costs only the relation stage and the head: the same layers, the same logit as a refold (tested to
-1e-6). The reference is the empty history, and a merchant's value is how many logits it adds to
-those before it, mean over all orders.
+1e-6). A merchant's value is how many logits it adds to those before it, mean over all orders, held
+against the empty history or against real references.
 
 Payments inside a merchant are valued by the Owen value: what they add in the company that their
 merchant met in those orders, so that they sum to their merchant. A coalition of payments is the
@@ -13,8 +13,8 @@ segment folded anew from them (gaps, statistics and sums are theirs alone).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,18 +22,24 @@ import torch
 from torch import Tensor
 
 from lbsf_core.errors import LbsfError
-from lbsf_core.explain.shapley import Masks, Shapley, orders, shapley
+from lbsf_core.explain.baselines import EMPTY, Baseline
+from lbsf_core.explain.result import Explanation, assemble
+from lbsf_core.explain.shapley import Game, Masks, Shapley, orders, shapley
 from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.model.bundle import Bundle
 from lbsf_core.model.lbsf import LBSF
 from lbsf_core.score.calibration import Calibration
+from lbsf_core.score.scorer import batch_logits
 
 Floats = npt.NDArray[np.float64]
 
+METHOD = "removal (Shapley)"
 #: Segments that go through the relation stage together: few enough to stay near the cache.
 PASS_SEGMENTS = 8_192
 #: Payments that are folded anew together, those of all coalitions counted.
 PASS_PAYMENTS = 262_144
+#: Payments, kept or not, of histories that are folded and scored together.
+REFOLDED = 32_768
 #: Companies that a merchant's payments are valued in.
 COMPANIES = 16
 #: Players among the payments of one merchant; where there are more payments, neighbours in time go
@@ -44,16 +50,23 @@ MOST_PLAYERS = 150
 class Coalitions:
     """A user's merchants, to be put together at will.
 
+    Players are the user's S merchants and, where there is a baseline that is not the empty history,
+    one more: the merchants that only the baseline pays (`others`). A merchant that is taken out is
+    what the baseline has in its place: nothing, or the baseline's own payments there.
+
     Args:
         model: scores.
         batch: one sample.
+        baseline: what the history is held against; None = the empty history.
 
     Raises:
         LbsfError: the batch holds more or fewer samples than one, or the model reads the gap to
             payments at other merchants (`ModelConfig.user_gap`).
     """
 
-    def __init__(self, model: LBSF, batch: FoldedBatch) -> None:
+    def __init__(
+        self, model: LBSF, batch: FoldedBatch, baseline: FoldedBatch | None = None
+    ) -> None:
         if len(batch) != 1:
             raise LbsfError(f"coalitions are of one sample; the batch holds {len(batch)}.")
         if model.config.user_gap:
@@ -64,26 +77,77 @@ class Coalitions:
         self.model, self.batch = model.eval(), batch
         with torch.inference_mode():
             self.vectors, self.sums = model.segment_states(batch)
+        self._stand_ins = self._place(baseline)
+
+    def _place(self, baseline: FoldedBatch | None) -> npt.NDArray[np.int64]:
+        """Put the baseline's segments behind the user's own; (R, V) who stands in for whom.
+
+        Entry [r, v] is the player in whose absence segment v is there in reference r; -1 = never.
+        """
+        own = len(self.vectors)
+        if baseline is None:
+            return np.full((1, own), -1, dtype=np.int64)
+        with torch.inference_mode():
+            vectors, sums = self.model.segment_states(baseline)
+        self.vectors, self.sums = torch.cat([self.vectors, vectors]), torch.cat([self.sums, sums])
+        player = {name: at for at, name in enumerate(self.batch.merchants.decode())}
+        found = np.full((len(baseline), len(self.vectors)), -1, dtype=np.int64)
+        names, sample = baseline.merchants.decode(), baseline.sample_of_segment
+        for at, name in enumerate(names):
+            found[sample[at], own + at] = player.get(name, own)
+        return found
 
     @property
     def merchants(self) -> int:
         """S."""
-        return len(self.vectors)
+        return len(self.batch.merchants)
+
+    @property
+    def others(self) -> bool:
+        """Whether there is a player for the merchants of the baseline alone."""
+        return bool(self._stand_ins.shape[1] > self.merchants)
+
+    @property
+    def players(self) -> int:
+        """S, and one more where `others`."""
+        return self.merchants + self.others
+
+    def _there(self, masks: Masks, reference: int) -> Masks:
+        """(C, V) which segments of the pool are there, of (C, P) players that are."""
+        found = np.zeros((len(masks), len(self.vectors)), dtype=bool)
+        found[:, : self.merchants] = masks[:, : self.merchants]
+        stands = np.flatnonzero(self._stand_ins[reference] >= 0)
+        found[:, stands] = ~masks[:, self._stand_ins[reference, stands]]
+        return found
 
     def logits(self, masks: Masks) -> Floats:
-        """(C,) logits with only the merchants where the (C, S) masks are true."""
-        return _logits(self.model, self.vectors, self.sums, masks)
+        """(C,) logits with only the players where the (C, P) masks are true.
+
+        With several references in the baseline: mean over them.
+        """
+        found: Floats = np.stack([game(masks) for game in self.games()]).mean(axis=0)
+        return found
+
+    def games(self) -> list[Game]:
+        """What a coalition is worth, against each reference of the baseline."""
+
+        def against(reference: int) -> Game:
+            return lambda masks: segment_logits(
+                self.model, self.vectors, self.sums, self._there(masks, reference)
+            )
+
+        return [against(reference) for reference in range(len(self._stand_ins))]
 
     def shapley(self, *, budget: int = 2000, seed: int = 0) -> Shapley:
-        """(S,) values of the merchants, in logits; see the module's docstring."""
-        return shapley(self.logits, self.merchants, budget=budget, seed=seed)
+        """(P,) values of the players, in logits; see the module's docstring."""
+        return shapley(self.games(), self.players, budget=budget, seed=seed)
 
     def payments(
         self, segment: int, *, value: float | None = None, budget: int = 200, seed: int = 0
     ) -> Shapley:
         """Owen values of the payments of one merchant.
 
-        Each company is what came before the merchant in a random order of all merchants. The sum
+        Each company is what came before the merchant in a random order of all players. The sum
         is the merchant's value as these companies have it, which differs by noise from a value
         that comes from other orders; `adding_up_to` then moves each payment by its size. Above
         `MOST_PLAYERS` payments, neighbours in time are valued together and share alike.
@@ -100,12 +164,16 @@ class Coalitions:
         batch, model = self.batch, self.model
         if not 0 <= segment < self.merchants:
             raise LbsfError(f"merchant {segment} is none of the {self.merchants} of this sample.")
-        places = orders(self.merchants, COMPANIES // 2, seed)
-        company = places < places[:, segment, None]  # (K, S)
+        places = orders(self.players, COMPANIES // 2, seed)
+        company = places < places[:, segment, None]  # (K, P)
         own = batch.keep(batch.segment_of_payment == segment)
         payments = len(own.amounts)
         players = min(payments, MOST_PLAYERS)
         player = np.arange(payments) * players // payments  # of each payment, in order of time
+        without = self._companies(company)  # (K, V)
+        company[:, segment] = True
+        among = self._companies(company)
+        among[:, segment] = False  # some of its payments take its place
 
         def worth(masks: Masks) -> Floats:
             """(C,) what these payments add, mean over the companies."""
@@ -120,11 +188,13 @@ class Coalitions:
             vectors, sums = (torch.cat(part) for part in zip(*states, strict=True))
             pool = torch.cat([self.vectors, vectors])
             added = torch.cat([self.sums, sums])
-            who = np.zeros((len(company), 1 + len(some), len(pool)), dtype=bool)
-            who[:, :, : self.merchants] = company[:, None]
-            who[:, 1 + np.arange(len(some)), self.merchants + np.arange(len(some))] = True
-            logits = _logits(model, pool, added, who.reshape(-1, len(pool)))
-            logits = logits.reshape(len(company), -1)
+            first = len(self.vectors)
+            who = np.zeros((len(without), 1 + len(some), len(pool)), dtype=bool)
+            who[:, 0, :first] = without
+            who[:, 1:, :first] = among[:, None]
+            who[:, 1 + np.arange(len(some)), first + np.arange(len(some))] = True
+            logits = segment_logits(model, pool, added, who.reshape(-1, len(pool)))
+            logits = logits.reshape(len(without), -1)
             found = np.zeros(len(masks))
             found[some] = (logits[:, 1:] - logits[:, :1]).mean(axis=0)
             return found
@@ -135,6 +205,13 @@ class Coalitions:
         found = replace(found, values=values, lo=lo, hi=hi)
         return found if value is None else adding_up_to(found, value)
 
+    def _companies(self, masks: Masks) -> Masks:
+        """(K, V) segments that are there in each company, against references in turn."""
+        count = len(self._stand_ins)
+        return np.concatenate(
+            [self._there(mask[None], at % count) for at, mask in enumerate(masks)]
+        )
+
     def interactions(self) -> Floats:
         """(S, S) what two merchants are worth together beyond each alone, all others present.
 
@@ -143,7 +220,7 @@ class Coalitions:
         """
         count = self.merchants
         one, other = np.triu_indices(count, 1)
-        masks = np.ones((1 + count + len(one), count), dtype=bool)
+        masks = np.ones((1 + count + len(one), self.players), dtype=bool)
         masks[1 + np.arange(count), np.arange(count)] = False
         pairs = 1 + count + np.arange(len(one))
         masks[pairs, one] = masks[pairs, other] = False
@@ -166,7 +243,7 @@ def adding_up_to(found: Shapley, total: float) -> Shapley:
     )
 
 
-def _logits(model: LBSF, vectors: Tensor, sums: Tensor, masks: Masks) -> Floats:
+def segment_logits(model: LBSF, vectors: Tensor, sums: Tensor, masks: Masks) -> Floats:
     """(C,) logits of users made of the segments where the (C, V) masks are true."""
     sizes = masks.sum(axis=1)
     order = np.argsort(sizes, kind="stable")  # like sizes share a pass
@@ -184,69 +261,85 @@ def _logits(model: LBSF, vectors: Tensor, sums: Tensor, masks: Masks) -> Floats:
     return found
 
 
+def refolds(model: LBSF, batch: FoldedBatch) -> Game:
+    """(C, N) which payments of one sample stay -> (C,) logits of the histories folded from them."""
+
+    def logits(masks: Masks) -> Floats:
+        step = max(1, REFOLDED // max(1, masks.shape[1]))
+        parts = []
+        for begin in range(0, len(masks), step):
+            some = masks[begin : begin + step]
+            copies = batch.select(np.zeros(len(some), dtype=np.int64))
+            parts.append(batch_logits(model, [copies.keep(some.ravel())]))
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    return logits
+
+
 def explain_by_removal(
     bundle: Bundle,
     batch: FoldedBatch,
     *,
-    merchant: str | None = None,
+    baseline: Baseline = EMPTY,
+    opened: Sequence[str] = (),
     budget: int = 2000,
     seed: int = 0,
-) -> dict[str, Any]:
-    """Why one sample has its score, as `lbsf explain --method removal --json` prints it.
+) -> Explanation:
+    """Why one sample has its score, by taking merchants out.
 
     Args:
         bundle: the model and its calibration.
         batch: one sample.
-        merchant: whose payments are valued too.
+        baseline: what stands where a merchant is taken out.
+        opened: merchants whose payments are valued too; it takes about a second each.
         budget: about how many coalitions of merchants are asked for.
         seed: of the orders.
 
     Raises:
-        LbsfError: the sample has no such merchant.
+        LbsfError: the sample has no such merchant, or the baseline is no history.
     """
     names = batch.merchants.decode()
-    if merchant is not None and merchant not in names:
-        raise LbsfError(f"{batch.user_ids[0]} has no payments at '{merchant}' in this window.")
-    coalitions = Coalitions(bundle.model, batch)
+    unknown = sorted(set(opened) - set(names))
+    if unknown:
+        raise LbsfError(f"{batch.user_ids[0]} has no payments at '{unknown[0]}' in this window.")
+    if baseline.batch is None and baseline.name != EMPTY.name:
+        raise LbsfError(
+            f"removal can't be held against the {baseline.name}: a merchant that is gone has no "
+            "slot. Choose another baseline, or integrated gradients."
+        )
+    model = bundle.model
+    coalitions = Coalitions(model, batch, baseline.batch)
     found = coalitions.shapley(budget=budget, seed=seed)
-    rows: list[dict[str, Any]] = []
+    count = len(names)
+    payments = np.full((3, len(batch.amounts)), np.nan)
     for at, name in enumerate(names):
-        payments = None
-        if name == merchant:
+        if name in opened:
+            inside = coalitions.payments(at, value=float(found.values[at]), seed=seed)
             own = slice(int(batch.offsets[at]), int(batch.offsets[at + 1]))
-            value = float(found.values[at])
-            inside = coalitions.payments(at, value=value, seed=seed)
-            payments = [
-                {"timestamp": f"{np.datetime_as_string(when, unit='s')}Z", "amount": float(amount)}
-                | _interval(inside, number)
-                for number, (when, amount) in enumerate(
-                    zip(
-                        batch.timestamps[own].view("datetime64[us]"),
-                        batch.amounts[own],
-                        strict=True,
-                    )
-                )
-            ]
-        rows.append({"merchant": name} | _interval(found, at) | {"payments": payments})
-    return {
-        "user": batch.user_ids[0],
-        "cutoff": f"{np.datetime_as_string(batch.cutoffs.view('datetime64[us]')[0], unit='s')}Z",
-        "method": "removal (Shapley)",
-        "baseline": "empty history",
-        "logit": found.whole,
-        "baseline_logit": found.empty,
-        "pd": float(Calibration(**bundle.calibration).pd(np.array([found.whole]))[0]),
-        "delta": float(found.values.sum() - (found.whole - found.empty)),
-        "coalitions": found.coalitions,
-        "exact": found.exact,
-        "merchants": rows,
-    }
-
-
-def _interval(found: Shapley, at: int) -> dict[str, float]:
-    """A value and its interval, as JSON values."""
-    return {
-        "value": float(found.values[at]),
-        "lo": float(found.lo[at]),
-        "hi": float(found.hi[at]),
-    }
+            payments[:, own] = inside.values, inside.lo, inside.hi
+    with torch.inference_mode():
+        _, attention = model.forward_with_attention(batch)
+    return assemble(
+        batch,
+        logit=found.whole,
+        baseline_logit=found.empty,
+        pd=float(Calibration(**bundle.calibration).pd(found.whole)),
+        delta=float(found.values.sum() - (found.whole - found.empty)),
+        method=METHOD,
+        baseline=baseline.words,
+        steps=0,
+        fields=(),
+        field_attributions=np.zeros((len(batch.amounts), 0)),
+        payment_attributions=payments[0],
+        payment_lo=payments[1],
+        payment_hi=payments[2],
+        merchant_attributions=found.values[:count],
+        merchant_lo=found.lo[:count],
+        merchant_hi=found.hi[:count],
+        opened=np.array([name in opened for name in names], dtype=bool),
+        others=float(found.values[count:].sum()),
+        coalitions=found.coalitions,
+        merchant_weights=attention.merchants.cpu().double().numpy(),
+        payment_weights=attention.payments.cpu().double().numpy(),
+        relation_weights=attention.relations[0].cpu().double().numpy(),
+    )

@@ -8,12 +8,14 @@ A broken sum is reported by `problems`, never hidden.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pandas import DataFrame
+
+from lbsf_core.fold.batch import FoldedBatch
 
 #: Largest error allowed in any sum of the tree, in logit units.
 TOLERANCE = 1e-3
@@ -50,6 +52,12 @@ class Explanation:
         relation_weights: (H, S, S) attention between merchants, rows sum to 1; row = the
             merchant that looks, column = the merchant looked at.
         extras: extra field name -> (N,) values as shown in the table.
+        merchant_lo, merchant_hi: (S,) 95 % interval of sampled merchant values; None = exact.
+        payment_lo, payment_hi: (N,) the same of payments.
+        opened: (S,) merchants whose payments were valued; those of others are NaN. None = all.
+        others: logit units of not paying where only the baseline pays.
+        coalitions: that were asked for; 0 where the engine asks for none.
+        warnings: what the reader must know, as sentences.
     """
 
     user: str
@@ -74,11 +82,20 @@ class Explanation:
     payment_weights: Floats
     relation_weights: Floats
     extras: dict[str, npt.NDArray[Any]]
+    merchant_lo: Floats | None = None
+    merchant_hi: Floats | None = None
+    payment_lo: Floats | None = None
+    payment_hi: Floats | None = None
+    opened: npt.NDArray[np.bool_] | None = None
+    others: float = 0.0
+    coalitions: int = 0
+    warnings: tuple[str, ...] = ()
 
     def problems(self, tolerance: float = TOLERANCE) -> list[str]:
         """Sums of the tree that do not add up, as plain sentences; empty when all do."""
         found = []
-        gap = float(self.merchant_attributions.sum()) - (self.logit - self.baseline_logit)
+        total = float(self.merchant_attributions.sum()) + self.others
+        gap = total - (self.logit - self.baseline_logit)
         if not abs(gap) <= tolerance:
             found.append(f"Merchants miss the score's distance to the baseline by {gap:+.4f}.")
         sums = (
@@ -89,9 +106,13 @@ class Explanation:
             if len(self.merchants)
             else np.zeros(0)
         )
-        worst = float(np.max(np.abs(sums - self.merchant_attributions), initial=0.0))
+        opened = slice(None) if self.opened is None else self.opened
+        errors = np.abs(sums - self.merchant_attributions)[opened]
+        worst = float(np.max(errors, initial=0.0))
         if not worst <= tolerance:
             found.append(f"The payments of a merchant miss its value by up to {worst:.4f}.")
+        if not self.fields:  # the engine goes down to payments
+            return found
         rows = self.field_attributions.sum(axis=1)
         worst = float(np.max(np.abs(rows - self.payment_attributions), initial=0.0))
         if not worst <= tolerance:
@@ -108,7 +129,7 @@ class Explanation:
         """One row a merchant, in segment order.
 
         Columns: segment, merchant, payments, total (signed), money_in, money_out, first, last,
-        attribution, weight.
+        attribution, lo, hi (its 95 % interval), weight.
         """
         rows = []
         for s, merchant in enumerate(self.merchants):
@@ -124,12 +145,26 @@ class Explanation:
                     "money_out": float(-amounts[amounts < 0].sum()),
                     "first": times.min(),
                     "last": times.max(),
-                    "attribution": float(self.merchant_attributions[s]),
+                    **self._merchant(s),
                     "weight": float(self.merchant_weights[s]),
                 }
             )
-        columns = ["segment", "merchant", "payments", "total", "money_in", "money_out"]
-        return DataFrame(rows, columns=[*columns, "first", "last", "attribution", "weight"])
+        columns = ["segment", "merchant", "payments", "total", "money_in", "money_out", "first"]
+        return DataFrame(rows, columns=[*columns, "last", "attribution", "lo", "hi", "weight"])
+
+    def _merchant(self, s: int) -> dict[str, float]:
+        """A merchant's value and its interval."""
+        value = float(self.merchant_attributions[s])
+        lo = value if self.merchant_lo is None else float(self.merchant_lo[s])
+        hi = value if self.merchant_hi is None else float(self.merchant_hi[s])
+        return {"attribution": value, "lo": lo, "hi": hi}
+
+    def _payment(self, n: int) -> dict[str, float]:
+        """A payment's value and its interval."""
+        value = float(self.payment_attributions[n])
+        lo = value if self.payment_lo is None else float(self.payment_lo[n])
+        hi = value if self.payment_hi is None else float(self.payment_hi[n])
+        return {"attribution": value, "lo": lo, "hi": hi}
 
     def payments_frame(self) -> DataFrame:
         """One row a payment, segment by segment, oldest first inside a segment.
@@ -156,7 +191,10 @@ class Explanation:
         return frame
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON that `lbsf explain --json` prints (issue 2, acceptance 5)."""
+        """The JSON that `lbsf explain --json` prints (issue 2, acceptance 5).
+
+        The payments of a merchant that was not opened are null.
+        """
         merchants = []
         for s, merchant in enumerate(self.merchants):
             payments = [
@@ -164,7 +202,7 @@ class Explanation:
                     "timestamp": f"{np.datetime_as_string(self.timestamps[n], unit='s')}Z",
                     "amount": float(self.amounts[n]),
                     "description": self.descriptions[n],
-                    "attribution": float(self.payment_attributions[n]),
+                    **self._payment(n),
                     "weight": float(self.payment_weights[n]),
                     "fields": {
                         name: float(self.field_attributions[n, f])
@@ -176,9 +214,9 @@ class Explanation:
             merchants.append(
                 {
                     "merchant": merchant,
-                    "attribution": float(self.merchant_attributions[s]),
+                    **self._merchant(s),
                     "weight": float(self.merchant_weights[s]),
-                    "payments": payments,
+                    "payments": payments if self.opened is None or self.opened[s] else None,
                 }
             )
         return {
@@ -191,10 +229,42 @@ class Explanation:
             "method": self.method,
             "baseline": self.baseline,
             "steps": self.steps,
+            "coalitions": self.coalitions,
+            "others": self.others,
             "problems": self.problems(),
+            "warnings": list(self.warnings),
             "merchants": merchants,
             "relations": {
                 "merchants": list(self.merchants),
                 "weights": self.relations.tolist(),
             },
         }
+
+
+def assemble(
+    batch: FoldedBatch,
+    *,
+    pd: float,
+    merchant_weights: Floats,
+    payment_weights: Floats,
+    relation_weights: Floats,
+    **found: Any,  # noqa: ANN401 - what an engine says: fields of Explanation
+) -> Explanation:
+    """An explanation of one sample from what an engine found and where the model looked."""
+    texts = {name: np.asarray(text.decode(), dtype=object) for name, text in batch.texts.items()}
+    descriptions = tuple(texts.pop("description"))
+    return Explanation(
+        user=batch.user_ids[0],
+        cutoff=datetime.fromtimestamp(int(batch.cutoffs[0]) / 1e6, tz=UTC),
+        pd=pd,
+        merchants=tuple(batch.merchants.decode()),
+        offsets=batch.offsets,
+        timestamps=batch.timestamps.view("datetime64[us]"),
+        amounts=batch.amounts,
+        descriptions=descriptions,
+        merchant_weights=merchant_weights,
+        payment_weights=payment_weights,
+        relation_weights=relation_weights,
+        extras={**texts, **batch.numbers},
+        **found,
+    )

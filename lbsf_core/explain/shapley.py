@@ -10,7 +10,7 @@ by itself, so that the estimate does too.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,8 @@ Game = Callable[[Masks], Floats]
 EXACT_PLAYERS = 11
 #: Fewest pairs of orders, so that an interval can be had.
 LEAST_PAIRS = 3
+#: Players whose place among the first should not depend on the seed.
+TOP = 4
 
 
 @dataclass(frozen=True)
@@ -51,20 +53,27 @@ class Shapley:
     exact: bool
 
 
-def shapley(game: Game, players: int, *, budget: int = 2000, seed: int = 0) -> Shapley:
-    """Shapley values of a game.
+def shapley(
+    games: Game | Sequence[Game], players: int, *, budget: int = 2000, seed: int = 0
+) -> Shapley:
+    """Shapley values of a game, or the mean of those of several games with the same players.
+
+    Of several games each pair of orders asks one, in turn; the interval then holds what differs
+    between them as well.
 
     Args:
-        game: worth of coalitions.
+        games: worth of coalitions.
         players: P.
         budget: about how many coalitions may be asked for above `EXACT_PLAYERS` players.
         seed: of the orders.
     """
+    games = [games] if callable(games) else list(games)
     if players <= EXACT_PLAYERS:
-        return _exact(game, players)
+        return _mean([_exact(game, players) for game in games])
     pairs = max(LEAST_PAIRS, budget // (2 * (players - 1)))
+    pairs = -(-pairs // len(games)) * len(games)  # each game as often as the others
     places = orders(players, pairs, seed)  # (O, P)
-    return _from_orders(game, places)
+    return _from_orders(games, places.reshape(pairs // len(games), len(games), 2, players))
 
 
 def orders(players: int, pairs: int, seed: int) -> npt.NDArray[np.int64]:
@@ -72,6 +81,24 @@ def orders(players: int, pairs: int, seed: int) -> npt.NDArray[np.int64]:
     rng = np.random.default_rng(seed)
     drawn = np.stack([rng.permutation(players) for _ in range(pairs)])
     return np.stack([drawn, players - 1 - drawn], axis=1).reshape(-1, players)
+
+
+def unstable(found: Shapley, top: int = TOP) -> bool:
+    """Whether other orders might name other players among the first: no further run is needed.
+
+    The players of largest size are first. They are settled where the interval of each lies above
+    those of all others; intervals of values that were not drawn have no width.
+
+    Args:
+        found: values with their intervals.
+        top: how many players are first.
+    """
+    if found.exact or len(found.values) <= top:
+        return False
+    low, high = np.sort(np.abs(np.stack([found.lo, found.hi])), axis=0)
+    low = np.where(found.lo * found.hi <= 0, 0.0, low)  # the interval holds 0
+    order = np.argsort(-np.abs(found.values), kind="stable")
+    return bool(low[order[:top]].min() <= high[order[top:]].max())
 
 
 def _exact(game: Game, players: int) -> Shapley:
@@ -90,7 +117,40 @@ def _exact(game: Game, players: int) -> Shapley:
     return Shapley(values, *ends, float(worth[-1]), float(worth[0]), count, True)
 
 
-def _from_orders(game: Game, places: npt.NDArray[np.int64]) -> Shapley:
+def _mean(found: Sequence[Shapley]) -> Shapley:
+    """The mean of exact values."""
+    values: Floats = np.stack([one.values for one in found]).mean(axis=0)
+    return Shapley(
+        values,
+        values.copy(),
+        values.copy(),
+        float(np.mean([one.whole for one in found])),
+        float(np.mean([one.empty for one in found])),
+        sum(one.coalitions for one in found),
+        True,
+    )
+
+
+def _from_orders(games: Sequence[Game], places: npt.NDArray[np.int64]) -> Shapley:
+    """Values from (K, G, 2, P) orders: K pairs for each of G games."""
+    added, ends = [], []
+    coalitions = 0
+    for number, game in enumerate(games):
+        of_game, empty, whole, asked = _added(game, places[:, number].reshape(-1, places.shape[-1]))
+        added.append(of_game)
+        ends.append((empty, whole))
+        coalitions += asked
+    of_pair = np.concatenate(added)
+    values = of_pair.mean(axis=0)
+    reach = stats.t.ppf(0.975, len(of_pair) - 1) * stats.sem(of_pair, axis=0)
+    empty, whole = np.mean(ends, axis=0)
+    return Shapley(
+        values, values - reach, values + reach, float(whole), float(empty), coalitions, False
+    )
+
+
+def _added(game: Game, places: npt.NDArray[np.int64]) -> tuple[Floats, float, float, int]:
+    """(O / 2, P) what each player adds, mean of a pair of orders; worth of none and of all."""
     count, players = places.shape
     # In step k of an order the players in places 0 .. k - 1 are there; all and none once.
     steps = np.arange(1, players)
@@ -103,7 +163,4 @@ def _from_orders(game: Game, places: npt.NDArray[np.int64]) -> Shapley:
     path[:, 0], path[:, -1] = empty, whole
     path[:, 1:-1] = worth[2:].reshape(count, players - 1)
     added = np.take_along_axis(np.diff(path, axis=1), places, axis=1)  # (O, P)
-    of_pair = added.reshape(count // 2, 2, players).mean(axis=1)
-    values = of_pair.mean(axis=0)
-    reach = stats.t.ppf(0.975, len(of_pair) - 1) * stats.sem(of_pair, axis=0)
-    return Shapley(values, values - reach, values + reach, whole, empty, len(worth), False)
+    return added.reshape(count // 2, 2, players).mean(axis=1), empty, whole, len(worth)

@@ -265,7 +265,7 @@ def test_steps_are_raised_only_where_they_are_needed(monkeypatch: pytest.MonkeyP
     real = gradient._integrate
     monkeypatch.setattr(
         gradient, "_integrate",
-        lambda m, b, steps: (asked.append((steps, len(b))), real(m, b, steps))[1],
+        lambda m, b, steps, _: (asked.append((steps, len(b))), real(m, b, steps))[1],
     )  # fmt: skip
     found = integrated_gradients(sharp, BATCH, tolerance=TIGHT)
     assert [steps for steps, _ in asked] == [8 * 4**i for i in range(len(asked))]

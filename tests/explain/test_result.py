@@ -96,6 +96,8 @@ def test_frames_by_hand() -> None:
         "money_in": [0.0, 3.5],
         "money_out": [900.0, 2.0],
         "attribution": [0.75, 0.0],
+        "lo": [0.75, 0.0],
+        "hi": [0.75, 0.0],
         "weight": [0.9, 0.1],
     }
     assert f"{merchants['first'][1]:%m-%d} {merchants['last'][1]:%m-%d}" == "02-01 02-03"
@@ -116,8 +118,47 @@ def test_json_by_hand() -> None:
         "amount": -2.0,
         "description": "bun",
         "attribution": 0.25,
+        "lo": 0.25,
+        "hi": 0.25,
         "weight": 0.4,
         "fields": {"amount": 0.125, "history": 0.125},
     }
     expected = {"merchants": ["rent", "baker"], "weights": [[0.5, 0.5], [0.5, 0.5]]}
     assert data["relations"] == expected
+
+
+SAMPLED = replace(
+    EXPLANATION,
+    logit=1.1,
+    others=0.1,
+    fields=(),
+    field_attributions=np.zeros((3, 0)),
+    payment_attributions=np.array([np.nan, -0.25, 0.25]),
+    payment_lo=np.array([np.nan, -0.5, 0.0]),
+    payment_hi=np.array([np.nan, 0.0, 0.5]),
+    opened=np.array([False, True]),
+    merchant_lo=np.array([0.5, -0.1]),
+    merchant_hi=np.array([1.0, 0.1]),
+)
+
+
+def test_payments_of_a_merchant_that_was_not_opened_are_not_asked_for() -> None:
+    assert SAMPLED.problems() == []
+    data = json.loads(json.dumps(SAMPLED.to_dict(), allow_nan=False))
+    rent, baker = data["merchants"]
+    assert rent["payments"] is None
+    assert (rent["attribution"], rent["lo"], rent["hi"]) == (0.75, 0.5, 1.0)
+    assert [(p["attribution"], p["lo"], p["hi"]) for p in baker["payments"]] == [
+        (-0.25, -0.5, 0.0),
+        (0.25, 0.0, 0.5),
+    ]
+    assert baker["payments"][0]["fields"] == {}
+    assert SAMPLED.merchants_frame()["hi"].tolist() == [1.0, 0.1]
+
+
+def test_what_only_the_baseline_pays_is_a_part_of_the_sum() -> None:
+    assert replace(SAMPLED, others=0.3).problems() == [
+        "Merchants miss the score's distance to the baseline by +0.2000."
+    ]
+    opened = replace(SAMPLED, opened=np.array([True, True]))
+    assert opened.problems() == ["The payments of a merchant miss its value by up to nan."]
