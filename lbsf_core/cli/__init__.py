@@ -7,11 +7,21 @@ from __future__ import annotations
 
 import sys
 
-from lbsf_core.cli import benches, data, evaluation, explaining, models, screen
+from lbsf_core.cli import benches, data, evaluation, explaining, models, screen, whatif
 from lbsf_core.cli.common import app, console, plain
 from lbsf_core.errors import LbsfError
 
-__all__ = ["app", "benches", "data", "evaluation", "explaining", "main", "models", "screen"]
+__all__ = [
+    "app",
+    "benches",
+    "data",
+    "evaluation",
+    "explaining",
+    "main",
+    "models",
+    "screen",
+    "whatif",
+]
 
 
 def main() -> None:

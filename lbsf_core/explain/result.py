@@ -170,7 +170,7 @@ class Explanation:
         """One row a payment, segment by segment, oldest first inside a segment.
 
         Columns: payment (row number), segment, merchant, timestamp, amount, description, the
-        extra fields, attribution, weight, and one `field:<name>` column a field.
+        extra fields, attribution, lo, hi, weight, and one `field:<name>` column a field.
         """
         segment = np.repeat(np.arange(len(self.merchants)), np.diff(self.offsets))
         frame = DataFrame(
@@ -183,6 +183,8 @@ class Explanation:
                 "description": np.asarray(self.descriptions, dtype=object),
                 **self.extras,
                 "attribution": self.payment_attributions,
+                "lo": self.payment_attributions if self.payment_lo is None else self.payment_lo,
+                "hi": self.payment_attributions if self.payment_hi is None else self.payment_hi,
                 "weight": self.payment_weights,
             }
         )

@@ -1,4 +1,4 @@
-"""What-if: before and after are whole forward passes, and the history is the score at each cutoff."""
+"""What-if: before and after are whole passes; the history is the score at each cutoff."""
 
 from __future__ import annotations
 
