@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 SHARED := ../shared/data
 
-.PHONY: demo test lint real benchmark screenshots clean
+.PHONY: demo test lint real benchmark timeshap screenshots clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -48,10 +48,23 @@ real: $(STAMP)
 	$(BIN)/lbsf workspace .lbsf/real/birmingham/store .lbsf/real/birmingham/bundle --evaluation .lbsf/real/birmingham/evaluation --name "Birmingham purchase cards (proxy label)" --out .lbsf/real/workspaces/birmingham
 	@echo "Look at them: $(BIN)/lbsf dashboard .lbsf/real/workspaces"
 
-# Every contestant on the same folds of real payments; hours, and goes on where it was stopped.
+# Every contestant on the same folds of real payments; hours, and goes on where it was stopped. What
+# the contestants said is kept, so that the report alone takes minutes:
+#   lbsf benchmark ../shared/data --from tests/bench/predictions.parquet --report-only --out report
+KEPT := tests/bench/predictions.parquet
 benchmark: $(STAMP)
-	$(BIN)/lbsf benchmark $(SHARED) --work .lbsf/benchmark --out .lbsf/benchmark-report
+	$(BIN)/lbsf benchmark $(SHARED) --work .lbsf/benchmark --out .lbsf/benchmark-report --keep $(KEPT) $(if $(wildcard $(KEPT)),--from $(KEPT))
 	cp .lbsf/benchmark-report/report.json tests/bench/benchmark.json
 
+# TimeSHAP in an environment of its own, for `lbsf bench explain`: it needs an old numpy and shap.
+TIMESHAP := .venv-timeshap
+timeshap: $(TIMESHAP)/.installed
+
+$(TIMESHAP)/.installed: tests/bench/timeshap-requirements.txt
+	test -x $(TIMESHAP)/bin/python || $(PYTHON) -m venv $(TIMESHAP)
+	$(TIMESHAP)/bin/pip install --quiet "$$(grep '^torch==' $<)"
+	$(TIMESHAP)/bin/pip install --quiet --requirement $<
+	touch $@
+
 clean:
-	rm -rf $(VENV) .lbsf .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache build dist
+	rm -rf $(VENV) $(TIMESHAP) .lbsf .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache build dist

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -48,11 +49,18 @@ def bench_train(
 
 
 @bench.command("explain")
-def bench_explain(as_json: AsJson = False) -> None:
+def bench_explain(
+    timeshap: Annotated[
+        Path | None,
+        typer.Option(help="Python of an environment with TimeSHAP; `make timeshap` makes one."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Explain one user (60 merchants, 1,000 payments) and many: seconds by each engine."""
-    from lbsf_core.bench import bench_explain as run
+    from lbsf_core.bench.explain import bench_explain as run
+    from lbsf_core.bench.explain import default_timeshap
 
-    _result("explain", run(), as_json)
+    _result("explain", run(timeshap=timeshap or default_timeshap()), as_json)
 
 
 def _numbers(lengths: str) -> list[int]:

@@ -208,8 +208,16 @@ def benchmark(
     repeats: Annotated[int | None, typer.Option(help="At most.")] = None,
     only: Annotated[str | None, typer.Option(help="Contestants, with commas.")] = None,
     report_only: Annotated[
-        bool, typer.Option("--report-only", help="Run nothing; report on what there is.")
+        bool,
+        typer.Option("--report-only", help="Run nothing; report on what there is (in --from)."),
     ] = False,
+    keep: Annotated[
+        Path | None, typer.Option(help="Keep what all runs said in this file too, to go on from.")
+    ] = None,
+    kept: Annotated[
+        Path | None,
+        typer.Option("--from", help="Made by --keep: what today's code would say again is done."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run every contestant on real payments, and report with intervals on every difference."""
@@ -228,6 +236,9 @@ def benchmark(
             repeats=repeats,
             contestants=only.split(",") if only else None,
             run_missing=not report_only,
+            kept=kept,
+            keep=keep,
             progress=bar,
+            told=lambda words: console.print(plain(words)),
         )
     _show_report(report, out, as_json)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -39,7 +39,7 @@ from lbsf_core.evaluate.contestants import (
     can_run,
 )
 from lbsf_core.evaluate.metrics import auc
-from lbsf_core.files import atomic_write
+from lbsf_core.evaluate.predictions import Kept, contestant_code, fingerprint, write_run
 from lbsf_core.fold.batch import Ints
 
 Floats = npt.NDArray[np.float64]
@@ -126,6 +126,7 @@ def run_fold(
     inner = [(train[a], train[b]) for a, b in cut.split(strata, strata, users[train])]
     first = plan.seed + 100 * repeat + 10 * fold
     shared: list[dict[str, Any]] = [{} for _ in range(MEMBERS + 1)]
+    code = contestant_code()
 
     def ask(run: Run, member: int, rows: Ints, score: Ints, seed: int) -> Floats:
         """Outputs for `score` of a contestant fitted on `rows`, with nothing of any other user."""
@@ -167,8 +168,7 @@ def run_fold(
                 "logit": np.concatenate([inside, logits]),
             }
         )
-        with atomic_write(work / run.file) as path:
-            frame.to_parquet(path, index=False)
+        write_run(work / run.file, frame, code)
 
 
 def _combine(
@@ -264,6 +264,48 @@ def run(
             future.result()
             if progress:
                 progress(done + 1, len(jobs))
+
+
+def fill(
+    kept: Kept,
+    dataset: str,
+    data: Data,
+    plans: Mapping[str, Plan],
+    work: Path,
+    *,
+    any_code: bool = False,
+) -> tuple[int, int]:
+    """Put kept runs into the working folder, one folder to a plan; one that is there stays.
+
+    A run that other code made is left out, unless `any_code`, and so is one on other folds: it
+    would be another one today.
+
+    Returns:
+        How many runs fit (those that were there included), and how many were left out.
+
+    Raises:
+        LbsfError: the kept runs are of other samples.
+    """
+    kept.check(dataset, fingerprint(data.batch, data.labels))
+    code, fits, runs = contestant_code(), 0, kept.runs(dataset)
+    folds: dict[tuple[str, int], list[Ints]] = {}
+    for run in runs:
+        plan = plans.get(run.plan)
+        if plan is None or not (0 <= run.fold < plan.folds and run.repeat >= 0):
+            continue
+        if run.contestant not in CONTESTANTS or run.label not in data.labels:
+            continue
+        at = (run.plan, run.repeat)
+        if at not in folds:
+            folds[at] = [np.concatenate(both) for both in outer_folds(data, plan, run.repeat)]
+        same = np.array_equal(run.rows["row"].to_numpy(), folds[at][run.fold])
+        if not same or not (any_code or run.code == code):
+            continue
+        fits += 1
+        path = work / run.plan / Run(run.label, run.contestant, run.repeat, run.fold).file
+        if not path.is_file():
+            write_run(path, run.rows, run.code)
+    return fits, len(runs) - fits
 
 
 def digest(path: Path) -> str:

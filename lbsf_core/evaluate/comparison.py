@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
+from sklearn.metrics import precision_recall_curve, roc_curve
 
 from lbsf_core.evaluate.benchmark import MEMBERS
 from lbsf_core.evaluate.contestants import BLENDS, CONTESTANTS, Data
+from lbsf_core.evaluate.draws import auc_of_draws
 from lbsf_core.evaluate.metrics import auc, bootstrap_rows
 from lbsf_core.evaluate.report import FEWEST, calibration
 from lbsf_core.evaluate.scores import Scores, summarise
@@ -126,9 +127,9 @@ def _quarters(counts: Ints) -> npt.NDArray[np.str_]:
 def _slice_auc(batch: FoldedBatch, labels: Floats, scores: Scores, rows: Ints) -> dict[str, float]:
     some, users = labels[rows], [batch.user_ids[r] for r in rows]
     drawn = bootstrap_rows(some, users, 200, 0)
-    values = [np.mean([roc_auc_score(some[d], p[rows][d]) for p in scores.pds]) for d in drawn]
+    values = np.mean([auc_of_draws(some, p[rows], drawn) for p in scores.pds], axis=0)
     lo, hi = np.quantile(values, [0.025, 0.975])
-    value = float(np.mean([roc_auc_score(some, p[rows]) for p in scores.pds]))
+    value = float(np.mean([auc(some, p[rows]) for p in scores.pds]))
     return {"auc": value, "lo": float(lo), "hi": float(hi)}
 
 

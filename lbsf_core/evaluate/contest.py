@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from lbsf_core.errors import LbsfError
-from lbsf_core.evaluate.benchmark import Plan, digest, run
+from lbsf_core.evaluate.benchmark import Plan, digest, fill, run
 from lbsf_core.evaluate.comparison import about, compare
 from lbsf_core.evaluate.contestants import BLENDS, CONTESTANTS, Data, Setting
 from lbsf_core.evaluate.datasets import DATASETS, MAIN
+from lbsf_core.evaluate.predictions import Kept, fingerprint
 from lbsf_core.evaluate.scores import read_scores
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.machine import machine
@@ -33,7 +34,10 @@ def benchmark(
     contestants: Sequence[str] | None = None,
     workers: int | None = None,
     run_missing: bool = True,
+    kept: Path | None = None,
+    keep: Path | None = None,
     progress: Progress | None = None,
+    told: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Run what is missing and report on what there is.
 
@@ -45,11 +49,21 @@ def benchmark(
         contestants: only these; all by default.
         workers: processes.
         run_missing: else only report on what there is.
+        kept: a file of kept runs. Those that today's code would make again count as done; where
+            nothing is run, the report is of the file's runs alone, whatever code made them.
+        keep: file to keep all runs in; what it held before stays in it.
         progress: called with (words, folds done, folds in all).
+        told: called with what was taken from `kept`, in words.
 
     Returns:
         {"<dataset>/<label>": see `comparison.compare`, plus "out_of_time"}, and "about".
+
+    Raises:
+        LbsfError: raw files are missing, or kept runs are of other samples.
     """
+    if kept and not kept.is_file():
+        raise LbsfError(f"{kept}: no such file.")
+    taken, store = Kept(kept) if kept else None, Kept(keep) if keep else None
     report: dict[str, Any] = {}
     for name in names:
         dataset, folder = DATASETS[name], work / name
@@ -66,17 +80,29 @@ def benchmark(
         if len(set(data.batch.cutoffs)) <= 24:  # cutoffs that many samples share
             main = {who: 1 for who in MAIN if who in chosen}
             plans["out_of_time"] = Plan(1, main, {}, by="time")
-        for key, plan in plans.items():
-            told = partial(progress, f"{name}, {key}") if progress else None
-            if run_missing:
-                run(make, plan, folder / key, workers=workers, progress=told)
-        for label in data.labels:
-            entry = compare(data, label, read_scores(data, plans["runs"], folder / "runs", label))
-            if (folder / "out_of_time").is_dir():
-                later = read_scores(data, plans["out_of_time"], folder / "out_of_time", label)
-                entry["out_of_time"] = compare(data, label, later)
-            entry["predictions"] = digest(folder / "runs")
-            report[f"{name}/{label}"] = entry
+        with tempfile.TemporaryDirectory(prefix="lbsf-benchmark-") as temporary:
+            runs = Path(temporary) if taken and not run_missing else folder
+            if taken:
+                fits, others = fill(taken, name, data, plans, runs, any_code=not run_missing)
+                if told:
+                    why = "on other folds" + " or by other code" * run_missing
+                    told(f"{name}: {fits} runs from {kept}; {others} left out, {why}")
+            for key, plan in plans.items():
+                if run_missing:
+                    step = partial(progress, f"{name}, {key}") if progress else None
+                    run(make, plan, runs / key, workers=workers, progress=step)
+            if store:
+                samples = fingerprint(data.batch, data.labels)
+                store.add(name, samples, {key: runs / key for key in plans})
+                store.save()
+            for label in data.labels:
+                scores = read_scores(data, plans["runs"], runs / "runs", label)
+                entry = compare(data, label, scores)
+                if (runs / "out_of_time").is_dir():
+                    later = read_scores(data, plans["out_of_time"], runs / "out_of_time", label)
+                    entry["out_of_time"] = compare(data, label, later)
+                entry["predictions"] = digest(runs / "runs")
+                report[f"{name}/{label}"] = entry
     notes = [
         {"name": name, "note": DATASETS[name].note, "proxy": DATASETS[name].proxy} for name in names
     ]

@@ -15,6 +15,7 @@ from sklearn.metrics import (
 )
 
 from lbsf_core.errors import MetricError
+from lbsf_core.evaluate.draws import metrics_of_draws
 
 Floats = npt.NDArray[np.float64]
 
@@ -140,10 +141,7 @@ def evaluate(
         )
     if not np.all((p >= 0) & (p <= 1)):
         raise MetricError("a PD lies outside [0, 1].")
-    draws = {name: np.empty(repeats) for name in METRICS}
-    for r, rows in enumerate(bootstrap_rows(y, users, repeats, seed)):
-        for name, (metric, _) in METRICS.items():
-            draws[name][r] = metric(y[rows], p[rows])
+    draws = metrics_of_draws(y, p, bootstrap_rows(y, users, repeats, seed), ECE_BINS)
     return {
         name: Metric(metric(y, p), *np.quantile(draws[name], [0.025, 0.975]).tolist())
         for name, (metric, _) in METRICS.items()

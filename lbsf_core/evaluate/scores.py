@@ -14,7 +14,9 @@ import pandas as pd
 from lbsf_core.errors import LbsfError
 from lbsf_core.evaluate.benchmark import Plan, Run
 from lbsf_core.evaluate.contestants import BLENDS, Blend, Data
-from lbsf_core.evaluate.metrics import METRICS, auc, bootstrap_rows
+from lbsf_core.evaluate.draws import metrics_of_draws
+from lbsf_core.evaluate.metrics import ECE_BINS, METRICS, auc, bootstrap_rows
+from lbsf_core.evaluate.predictions import read_run
 from lbsf_core.fold.batch import Ints
 from lbsf_core.score.calibration import fit_calibration
 
@@ -42,7 +44,7 @@ def read_scores(data: Data, plan: Plan, work: str | Path, label: str) -> dict[st
         for repeat in range(repeats):
             files = [work / Run(label, name, repeat, fold).file for fold in range(plan.folds)]
             if all(path.is_file() for path in files):
-                raw.setdefault(name, {})[repeat] = [pd.read_parquet(path) for path in files]
+                raw.setdefault(name, {})[repeat] = [read_run(path) for path in files]
     found = {
         name: _pooled(data, label, [repeats[r] for r in sorted(repeats)])
         for name, repeats in raw.items()
@@ -123,54 +125,50 @@ def summarise(
         "differences": {"a - b": {"auc", "lo", "hi"}}}.
     """
     drawn = bootstrap_rows(labels, users, draws, seed)
-    aucs: dict[str, Floats] = {}
+    by_repeat = {name: _by_repeat(labels, found.pds, drawn) for name, found in scores.items()}
     contestants: dict[str, Any] = {}
-    for name, found in scores.items():
-        metrics: dict[str, Any] = {}
-        for metric, (function, _) in METRICS.items():
-            value = float(np.mean([function(labels, p) for p in found.pds]))
-            sample = np.array(
-                [np.mean([function(labels[r], p[r]) for p in found.pds]) for r in drawn]
-            )
-            lo, hi = np.quantile(sample, [0.025, 0.975])
-            metrics[metric] = {"value": value, "lo": float(lo), "hi": float(hi)}
-            if metric == "AUC":
-                aucs[name] = sample
+    for name, measured in by_repeat.items():
+        metrics = {
+            metric: _figure([one[metric] for one in measured], "value") for metric in METRICS
+        }
         top = metrics["AUC"]
         contestants[name] = {
             "auc": top["value"],
             "lo": top["lo"],
             "hi": top["hi"],
-            "repeats": len(found.pds),
+            "repeats": len(measured),
             "metrics": metrics,
         }
     differences: dict[str, Any] = {}
     for one, other in pairs:
         if one in scores and other in scores:
-            both = min(len(scores[one].pds), len(scores[other].pds))
-            sample = aucs[one] - aucs[other]
-            value = contestants[one]["auc"] - contestants[other]["auc"]
-            if len(scores[one].pds) != len(scores[other].pds):  # the repeats that both have
-                a, b = scores[one].pds[:both], scores[other].pds[:both]
-                value = float(
-                    np.mean([auc(labels, p) - auc(labels, q) for p, q in zip(a, b, strict=True)])
-                )
-                sample = np.array(
-                    [
-                        np.mean(
-                            [
-                                auc(labels[r], p[r]) - auc(labels[r], q[r])
-                                for p, q in zip(a, b, strict=True)
-                            ]
-                        )
-                        for r in drawn
-                    ]
-                )
-            lo, hi = np.quantile(sample, [0.025, 0.975])
-            differences[f"{one} - {other}"] = {
-                "auc": float(value),
-                "lo": float(lo),
-                "hi": float(hi),
-                "repeats": both,
-            }
+            # The repeats that both have.
+            both = list(zip(by_repeat[one], by_repeat[other], strict=False))
+            gaps = [(a["AUC"][0] - b["AUC"][0], a["AUC"][1] - b["AUC"][1]) for a, b in both]
+            differences[f"{one} - {other}"] = _figure(gaps, "auc") | {"repeats": len(both)}
     return {"contestants": contestants, "differences": differences}
+
+
+#: A figure, and (D,) what each draw says of it.
+_Measured = tuple[float, Floats]
+
+
+def _by_repeat(labels: Floats, pds: Floats, drawn: Sequence[Ints]) -> list[dict[str, _Measured]]:
+    """Every metric of each repeat, and of each of its draws."""
+    found = []
+    for p in pds:
+        of_draws = metrics_of_draws(labels, p, drawn, ECE_BINS)
+        found.append(
+            {
+                metric: (function(labels, p), of_draws[metric])
+                for metric, (function, _) in METRICS.items()
+            }
+        )
+    return found
+
+
+def _figure(repeats: Sequence[_Measured], name: str) -> dict[str, Any]:
+    """The mean over repeats with its 95 % interval over draws."""
+    value = float(np.mean([value for value, _ in repeats]))
+    lo, hi = np.quantile(np.mean([draws for _, draws in repeats], axis=0), [0.025, 0.975])
+    return {name: value, "lo": float(lo), "hi": float(hi)}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ import torch
 
 from lbsf_core.bench import bench_explain, bench_fold, bench_score, bench_train
 from lbsf_core.bench.data import folded_users
+from lbsf_core.bench.explain import _against_timeshap, ask_timeshap, default_timeshap
 from lbsf_core.config import ModelConfig
 from lbsf_core.errors import LbsfError
 from lbsf_core.evaluate.peers import FlatPeer, GRUBody, TransformerBody
@@ -69,3 +73,55 @@ def test_bench_explain_times_every_engine() -> None:
     assert all(found[name] > 0 for name in (*timed, "payments_of_a_merchant_s"))
     assert found["timeshap_ratio"] is None
     assert found["machine"]["merchants"] == 13
+
+
+def python_that(path: Path, script: str) -> Path:
+    path.write_text(f"#!{sys.executable}\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_timeshap_is_asked_for_the_same_and_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interpreter that keeps what it was given, and says that it took ten seconds."""
+    monkeypatch.setattr("lbsf_core.bench.explain.TIMESHAP_PAYMENTS", 24)
+    given = tmp_path / "given.json"
+    python = python_that(
+        tmp_path / "python",
+        f"import pathlib, sys; pathlib.Path({str(given)!r}).write_text(sys.stdin.read())\n"
+        """print("a package that talks")\nprint('{"event_s": 10.0, "model_s": 7.0}')""",
+    )
+    found = _against_timeshap(python, coalitions=60, rounds=1, width=8, seed=0)
+    asked = json.loads(given.read_text())
+    assert np.shape(asked["sequence"]) == (24, 7) and np.isfinite(asked["sequence"]).all()
+    assert (asked["width"], asked["coalitions"], asked["rounds"]) == (8, 60, 1)
+    assert asked["threads"] == torch.get_num_threads()
+    ours = found["timeshap"]
+    assert found["timeshap_ratio"] == pytest.approx(10 / ours["merchants_s"])
+    assert found["timeshap_payments_ratio"] == pytest.approx(10 / ours["payments_s"])
+    assert ours["model_s"] == 7.0 and ours["merchants_s"] > 0 and ours["payments_s"] > 0
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("import sys; sys.exit('No module named timeshap')", "No module named timeshap"),
+        ("print('no JSON')", "did not run .no JSON"),
+        ("", "it said nothing"),
+    ],
+)
+def test_an_environment_without_timeshap_is_told(tmp_path: Path, script: str, message: str) -> None:
+    with pytest.raises(LbsfError, match=f"{message}.*make timeshap"):
+        ask_timeshap(python_that(tmp_path / "python", script), {})
+    with pytest.raises(LbsfError, match=r"No such file.*make timeshap"):
+        ask_timeshap(tmp_path / "nowhere", {})
+
+
+@pytest.mark.skipif(default_timeshap() is None, reason="make timeshap: an environment of its own")
+def test_timeshap_itself_runs() -> None:
+    rng = np.random.default_rng(0)
+    asked = {"sequence": rng.normal(size=(24, 7)).tolist(), "width": 8, "coalitions": 60}
+    found = ask_timeshap(default_timeshap(), asked | {"rounds": 1, "threads": 1, "seed": 0})
+    assert found["versions"]["timeshap"] == "1.0.4"
+    assert 0 < found["model_s"] < found["event_s"]
