@@ -26,6 +26,10 @@ from lbsf_core.workspace import (
     find_workspaces,
 )
 
+#: Questions that need the model; `explanation` does too.
+OF_THE_MODEL = frozenset(
+    ("card", "counterfactuals", "faithfulness", "reasons", "sufficient", "what_if")
+)
 #: Environment variable that names the workspace, or a folder of workspaces.
 WORKSPACE_ENV = "LBSF_WORKSPACE"
 
@@ -75,16 +79,24 @@ def ask(source: Source, question: str, *args: Any, **kwargs: Any) -> Any:  # noq
     Each hit is a copy, so a page may change what it gets.
     """
     method = getattr(open_workspace(source), question)
-    if question == "card":  # the only other answer that needs the model
+    if question in OF_THE_MODEL:
         return warm.first_alone(lambda: method(*args, **kwargs))
     return method(*args, **kwargs)
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
-def explanation(source: Source, case: Case) -> Explanation:
+def explanation(
+    source: Source,
+    case: Case,
+    method: str = "gradient",
+    baseline: str | None = None,
+    opened: tuple[str, ...] = (),
+) -> Explanation:
     """Why the case has its score. Shared between sessions and never changed by a page."""
     workspace = open_workspace(source)
-    return warm.first_alone(lambda: workspace.explanation(case))
+    return warm.first_alone(
+        lambda: workspace.explanation(case, method=method, baseline=baseline, opened=opened)
+    )
 
 
 def warm_up() -> None:
@@ -164,3 +176,10 @@ def drop_stale(key: str, options: list[Any]) -> None:
     """Forget a remembered choice that the present case does not offer."""
     if st.session_state.get(key) not in (None, *options):
         st.session_state[key] = None
+
+
+def drop_stale_many(key: str, options: list[Any]) -> None:
+    """Forget those of several remembered choices that the present case does not offer."""
+    chosen = st.session_state.get(key)
+    if chosen and any(one not in options for one in chosen):
+        st.session_state[key] = [one for one in chosen if one in options]

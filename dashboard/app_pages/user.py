@@ -7,7 +7,17 @@ from dashboard import state
 from dashboard.charts import lanes, relations
 from dashboard.charts.style import CONFIG
 from dashboard.charts.timeline import timeline
-from dashboard.components import case_header, filters, formats, merchant_panel, shell, states
+from dashboard.components import (
+    case_header,
+    engine,
+    filters,
+    formats,
+    merchant_panel,
+    reason_panel,
+    shell,
+    states,
+    what_if,
+)
 from dashboard.components.text import escape
 from lbsf_core.workspace import Case, Explanation, SampleFilter, UnknownUserError
 
@@ -34,7 +44,9 @@ def main() -> None:
             icon="hourglass_empty",
         )
         return
-    explanation = state.explanation(source, case)
+    reason_panel.show(state.ask(source, "reasons", case, always=True))
+    method, baseline = engine.choose(source)
+    explanation = _explained(source, case, method, baseline)
     case_header.additivity(explanation)
     merchants = explanation.merchants_frame()
     payments = explanation.payments_frame()
@@ -44,6 +56,20 @@ def main() -> None:
         merchant_panel.summary(row, explanation, case.currency)
     _payments(case, payments, explanation, selected)
     _relations(explanation, merchants, selected)
+    what_if.show(source, case, merchants)
+
+
+def _explained(source: state.Source, case: Case, method: str, baseline: str | None) -> Explanation:
+    """By removal the payments of one merchant are valued: the selected one, or the strongest."""
+    found = state.explanation(source, case, method, baseline)
+    if method != "removal" or not found.merchants:
+        return found
+    # The box is drawn later; when a link is opened only the address knows yet.
+    selected = st.session_state.get("merchant") or st.query_params.get("merchant")
+    if selected not in found.merchants:
+        selected = found.merchants[int(abs(found.merchant_attributions).argmax())]
+    with st.spinner("Valuing the merchant's payments…", show_time=False):
+        return state.explanation(source, case, method, baseline, (selected,))
 
 
 def _choose_case(source: state.Source) -> Case | None:
@@ -159,6 +185,9 @@ def _payments(
     case: Case, payments: pd.DataFrame, explanation: Explanation, selected: str | None
 ) -> None:
     rows = payments if selected is None else payments[payments["merchant"] == selected]
+    if selected is None and explanation.opened is not None:  # removal values one merchant's
+        rows = payments[explanation.opened[payments["segment"]]]
+        selected = str(rows["merchant"].iloc[0])
     shell.section(
         "Payments with their attribution, whole and per field",
         f"{formats.plural(len(rows), 'payment')}"

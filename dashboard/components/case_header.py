@@ -86,6 +86,12 @@ def _window(case: Case) -> str:
 def additivity(explanation: Explanation) -> None:
     """Whether the tree adds up, with its sum; a broken sum is an error nobody overlooks."""
     total = float(explanation.merchant_attributions.sum())
+    effort = formats.plural(explanation.steps, "step")
+    if explanation.coalitions:
+        effort = formats.plural(explanation.coalitions, "coalition")
+    others = ""
+    if explanation.others:
+        others = f" {formats.effect(explanation.others)} from not paying where the baseline does"
     problems = explanation.problems()
     if problems:
         st.error(
@@ -97,8 +103,11 @@ def additivity(explanation: Explanation) -> None:
         return
     st.caption(
         f":material/check_circle: Adds up: baseline {formats.number(explanation.baseline_logit)} "
-        f"{formats.effect(total)} from merchants = logit {formats.number(explanation.logit)} "
+        f"{formats.effect(total)} from merchants{others} "
+        f"= logit {formats.number(explanation.logit)} "
         f"(error {abs(explanation.delta):.4f}, allowed 0.001) · "
-        f"{escape(explanation.method, 'markdown')}, {explanation.steps:,} steps · "
+        f"{escape(explanation.method, 'markdown')}, {effort} · "
         f"baseline: {escape(explanation.baseline, 'markdown')}"
     )
+    for sentence in explanation.warnings:
+        st.caption(f":material/warning: :orange[{escape(sentence, 'markdown')}]")

@@ -75,14 +75,15 @@ def payments_table(
         if not (name == "merchant" and rows["merchant"].nunique() == 1)
         and not (name == "description" and (rows["description"] == rows["merchant"]).all())
     ]
-    order = ["timestamp", *(names or ["merchant"]), "amount", *extras, "attribution", *effects]
+    sampled = [] if fields else ["lo", "hi"]  # removal says how sure it is, and names no fields
+    order = ["timestamp", *(names or ["merchant"]), "amount", *extras, "attribution"]
     st.dataframe(
         visible_frame(rows.head(MOST_ROWS)),
         hide_index=True,
         height="content" if len(rows) <= 12 else 458,
         alt="Payments with their attribution, whole and per field",
         key="payments_table",
-        column_order=order,
+        column_order=[*order, *sampled, *effects],
         column_config={
             "timestamp": kind.DatetimeColumn("Time (UTC)", format=formats.TABLE_TIME, width=121),
             "merchant": kind.TextColumn("Merchant", width=118),
@@ -95,6 +96,12 @@ def payments_table(
                 "Attribution", format=effect, width=84,
                 help="What the payment adds to the logit; the ↳ columns are its parts, by field.",
             ),
+            **{
+                end: kind.NumberColumn(
+                    word, format=effect, width=84, help="End of the 95 % interval of sampling."
+                )
+                for end, word in (("lo", "95 % from"), ("hi", "to"))
+            },
             **effects,
         },
     )  # fmt: skip

@@ -18,13 +18,17 @@ from lbsf_core.bench.data import folded_users
 from lbsf_core.config import ModelConfig
 from lbsf_core.errors import LbsfError
 from lbsf_core.explain.batch import explain_batch
+from lbsf_core.explain.counterfactual import counterfactuals
 from lbsf_core.explain.gradient import explain
+from lbsf_core.explain.reasons import reasons
 from lbsf_core.explain.removal import Coalitions
+from lbsf_core.explain.sufficient import sufficient
 from lbsf_core.fold.batch import DAY, FoldedBatch
 from lbsf_core.machine import machine
 from lbsf_core.model.bundle import Bundle
 from lbsf_core.model.fields import signed_log
 from lbsf_core.model.lbsf import LBSF
+from lbsf_core.score.calibration import Calibration
 
 #: Payments of a user of many, about the median of a year of purchase cards.
 MANY_PAYMENTS = 96
@@ -60,8 +64,8 @@ def bench_explain(
             that comparison out.
 
     Returns:
-        Seconds, samples per second and the machine. A figure is None where what it would measure
-        is not built (counterfactual search) or not installed (TimeSHAP).
+        Seconds, samples per second and the machine. A figure is None where TimeSHAP is not
+        installed.
 
     Raises:
         LbsfError: TimeSHAP can't be run there.
@@ -83,12 +87,21 @@ def bench_explain(
         with torch.inference_mode():
             model(one.keep(one.segment_of_payment != largest))
 
+    # Below what any single merchant's removal reaches, so that changes must be put together.
+    alone = found.logits(~np.eye(found.merchants, dtype=bool))
+    whole, lowest = float(found.logits(np.ones((1, found.merchants), dtype=bool))[0]), alone.min()
+    threshold = float(Calibration().pd(lowest - 0.5 * (whole - lowest)))
     taken = {
         "shapley_2000_s": _seconds(shapley, rounds) * coalitions / asked,
         "payments_of_a_merchant_s": _seconds(lambda: found.payments(largest), rounds),
         "interactions_s": _seconds(found.interactions, rounds),
         "gradient_s": _seconds(lambda: explain(bundle, one), rounds),
         "whatif_s": _seconds(edit, rounds),
+        "counterfactual_s": _seconds(lambda: counterfactuals(bundle, one, threshold), rounds),
+        # Nothing reaches it: every combination that the search allows is tried.
+        "counterfactual_none_s": _seconds(lambda: counterfactuals(bundle, one, 2e-5), rounds),
+        "sufficient_s": _seconds(lambda: sufficient(bundle, one, threshold), rounds),
+        "reasons_s": _seconds(lambda: reasons(bundle, one, threshold=0.0), rounds),
     }
     crowd_s = _seconds(lambda: explain_batch(bundle, crowd), rounds)
     about = {"rounds": rounds, "payments": payments, "merchants": found.merchants, "width": width}
@@ -96,7 +109,6 @@ def bench_explain(
     about |= {"many": many, "many_payments": MANY_PAYMENTS}
     return {
         **taken,
-        "counterfactual_s": None,
         **_against_timeshap(timeshap, coalitions, min(rounds, TIMESHAP_ROUNDS), width, seed),
         "explain_all_per_s": many / crowd_s,
         "machine": machine() | about,

@@ -12,13 +12,14 @@ import pandas as pd
 
 from lbsf_core.errors import LbsfError, UnknownUserError, WorkspaceError
 from lbsf_core.evaluate.intervals import wilson
-from lbsf_core.explain.result import TOLERANCE, Explanation
+from lbsf_core.explain.result import TOLERANCE
 from lbsf_core.files import check_hashes, read_json, recover
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.model.bundle_files import check_bundle
 from lbsf_core.workspace import cohorts
 from lbsf_core.workspace.layout import MANIFEST, PERFORMANCE, WORKSPACE_VERSION
 from lbsf_core.workspace.queries import Tables, activity_query, where
+from lbsf_core.workspace.questions import Questions
 from lbsf_core.workspace.types import (
     Card,
     Case,
@@ -61,7 +62,7 @@ def find_workspaces(path: str | Path) -> dict[str, Path]:
     return found
 
 
-class Workspace:
+class Workspace(Questions):
     """An opened workspace. Safe to share between threads: it never changes after opening."""
 
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
@@ -365,12 +366,6 @@ class Workspace:
             for row in frame.to_dict("records")
         }
         return found.get(-1), found.get(1)
-
-    def explanation(self, case: Case) -> Explanation:
-        """Why the case has its score: computed now from its payments and the bundle."""
-        from lbsf_core.explain.gradient import explain
-
-        return explain(self.bundle, self.store.read([case.sample]))[0]
 
     # ---- many -----------------------------------------------------------------------------------
 

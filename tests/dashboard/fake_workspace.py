@@ -6,6 +6,8 @@ not a model: this one holds all of them under speaking user ids.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,13 @@ import numpy as np
 import pandas as pd
 
 from lbsf_core.errors import UnknownUserError, WorkspaceError
+from lbsf_core.explain.counterfactual import Answer, Change, Counterfactuals
+from lbsf_core.explain.edits import Edit, Edited
+from lbsf_core.explain.reasons import Reason, Reasons
 from lbsf_core.explain.result import Explanation
+from lbsf_core.explain.sufficient import Sufficient
+from lbsf_core.explain.whatif import WhatIf
+from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.workspace.types import (
     BAND_STARTS,
     BANDS,
@@ -100,6 +108,27 @@ def make_explanation(
         payment_weights=inside,
         relation_weights=heads,
         extras={"kind": np.array(["card"] * n, dtype=object)},
+    )
+
+
+def by_removal(found: Explanation, opened: Sequence[str]) -> Explanation:
+    """The same values, as removal would tell them: payments of the opened merchants alone."""
+    told = np.array([name in opened for name in found.merchants], dtype=bool)
+    segment = np.repeat(np.arange(len(told)), np.diff(found.offsets))
+    values = np.where(told[segment], found.payment_attributions, np.nan)
+    return replace(
+        found,
+        method="removal (Shapley)",
+        steps=0,
+        coalitions=2000,
+        fields=(),
+        field_attributions=np.zeros((len(values), 0)),
+        payment_attributions=values,
+        payment_lo=values - 0.01,
+        payment_hi=values + 0.01,
+        merchant_lo=found.merchant_attributions - 0.02,
+        merchant_hi=found.merchant_attributions + 0.02,
+        opened=told,
     )
 
 
@@ -254,13 +283,71 @@ class FakeWorkspace:
         special = {"empty": (), "one-payment": SHOPS[:1], "one-merchant": SHOPS[:1]}
         return (special | {"hostile": EVIL, "big": SHOPS}).get(user, SHOPS[:12])
 
-    def explanation(self, case: Case) -> Explanation:
-        return make_explanation(
+    def explanation(
+        self,
+        case: Case,
+        *,
+        method: str = "gradient",
+        baseline: str | None = None,
+        opened: Sequence[str] = (),
+    ) -> Explanation:
+        found = make_explanation(
             case.user_id,
             merchants=self._names(case.user_id),
             payments=case.payments,
             seed=case.sample,
             broken=case.user_id == "broken",
+        )
+        if baseline:
+            found = replace(found, baseline=baseline, warnings=("Other merchants come first.",))
+        return found if method == "gradient" else by_removal(found, opened)
+
+    def baselines_of(self, method: str) -> list[str]:
+        own = "typical payment" if method == "gradient" else "empty history"
+        return [own, "typical user", "cohort mean"]
+
+    def faithfulness(self) -> dict[str, Any]:
+        named = {"removal": 0.96, "gradient": 0.9, "attention": 0.6, "random": 0.4}
+        methods = {
+            name: {"comprehensiveness": value, "sufficiency": value}
+            for name, value in named.items()
+        }
+        return {"methods": methods, "users": 100, "default": "removal"}
+
+    def reasons(self, case: Case, *, always: bool = False, **_: Any) -> Reasons:
+        def reason(text: str, effect: float) -> Reason:
+            return Reason(
+                "rose", text, "groceries", (), "rose", {}, (0, 1), effect, effect, case.pd / 2
+            )
+
+        names = self._names(case.user_id)[:2]
+        risk = [reason(f"payments at {name} rose from 1.0 to 6.3 a month", 0.4) for name in names]
+        good = [reason(f"payments at {name} stayed", -0.2) for name in names[:1]]
+        return Reasons(
+            case.user_id, "2024-03-31Z", case.logit, case.pd, 0.1, True, tuple(risk), tuple(good),
+            9, "en",
+        )  # fmt: skip
+
+    def what_if(self, case: Case, edits: Sequence[Mapping[str, Any]]) -> WhatIf:
+        made = tuple(Edit.from_dict(edit) for edit in edits)
+        rest = FoldedBatch.from_rows([(case.user_id, "2024-03-31", [])])
+        edited = Edited(rest, np.zeros(0, dtype=np.int64), 0)
+        return WhatIf(made, case.logit, case.logit - 1, case.pd, case.pd / 2, edited)
+
+    def counterfactuals(self, case: Case, threshold: float) -> Counterfactuals:
+        if case.pd < threshold:
+            return Counterfactuals(threshold, case.pd, (), "Already under.", 0)
+        edit = {"kind": "remove", "merchant": self._names(case.user_id)[0]}
+        found = self.what_if(case, [edit])
+        answer = Answer((Change(0, found.edits[0], 0.25),), found)
+        return Counterfactuals(threshold, case.pd, (answer,), "", 12)
+
+    def sufficient(self, case: Case, threshold: float) -> Sufficient:
+        names = self._names(case.user_id)
+        rows = np.arange(2)
+        counts = (case.merchants, case.payments)
+        return Sufficient(
+            "declined", threshold, case.pd, case.pd, threshold, names[:1], rows, *counts
         )
 
     def compare(

@@ -9,6 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from dashboard import state
+from dashboard.components.text import escape
 from tests.dashboard.conftest import Open
 from tests.dashboard.fake_workspace import EVIL, EVIL_IMAGE, SHOPS, FakeWorkspace, broken_open
 
@@ -268,3 +269,47 @@ def test_a_model_without_labels(open_page: Open, monkeypatch: pytest.MonkeyPatch
     at = open_page("model")
     assert not at.exception
     assert "no labels to measure against" in words(at)
+
+
+def test_reasons_are_told_and_hostile_names_stay_text(open_page: Open):
+    at = open_page("user", user="U001")
+    assert escape(f"Payments at {SHOPS[0]} rose from 1.0 to 6.3 a month", "markdown") in words(at)
+    assert "−0.400 logit without 2 payments" in words(at)
+    at = open_page("user", user="hostile")
+    assert EVIL_IMAGE not in words(at)
+
+
+def test_removal_values_the_payments_of_one_merchant(open_page: Open):
+    at = open_page("user", user="U001", engine="Removal", merchant=SHOPS[1])
+    assert not at.exception
+    assert f"{escape('removal (Shapley)', 'markdown')}, 2,000 coalitions" in words(at)
+    assert f"at {SHOPS[1]}" in words(at)
+    at = open_page("user", user="U001", engine="Removal")  # nobody chosen: the strongest one
+    assert not at.exception
+    assert "payments at " in words(at)
+    assert "nan" not in words(at).lower().replace("explanation", "")
+
+
+def test_another_baseline_is_named_and_its_disagreement_told(open_page: Open):
+    at = open_page("user", user="U001", against="typical user")
+    assert "baseline: typical user" in words(at)
+    assert escape("Other merchants come first.", "markdown") in words(at)
+
+
+def test_taking_a_merchant_out_moves_the_pd(open_page: Open):
+    at = open_page("user", user="U001")
+    at.multiselect(key="without").select(SHOPS[0]).run()
+    assert not at.exception
+    assert "PD after the edit" in words(at)
+
+
+@pytest.mark.parametrize(
+    ("button", "expected"),
+    [("find_change", "verified by scoring the changed history"), ("find_enough", "alone")],
+)
+def test_what_would_change_and_what_keeps_the_decision(open_page: Open, button: str, expected: str):
+    at = open_page("user", user="U000")
+    at.number_input(key="approve").set_value(1.0).run()
+    at.button(key=button).click().run()
+    assert not at.exception
+    assert expected in words(at)

@@ -1,0 +1,167 @@
+"""What one may ask about one case: why, what if, what would change it, what alone keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from lbsf_core.explain.result import Explanation
+from lbsf_core.fold.batch import FoldedBatch
+from lbsf_core.fold.store import FoldedStore
+from lbsf_core.workspace.types import Case
+
+if TYPE_CHECKING:
+    from lbsf_core.explain.baselines import Baseline
+    from lbsf_core.explain.counterfactual import Counterfactuals
+    from lbsf_core.explain.engines import Method
+    from lbsf_core.explain.reasons import Reasons
+    from lbsf_core.explain.sufficient import Sufficient
+    from lbsf_core.explain.whatif import Standing, WhatIf
+    from lbsf_core.model.bundle import Bundle
+
+
+class Questions:
+    """The part of a workspace that asks the model. Its framework is loaded by the first question."""
+
+    @cached_property
+    def store(self) -> FoldedStore:
+        """The folded store."""
+        raise NotImplementedError
+
+    @cached_property
+    def bundle(self) -> Bundle:
+        """The bundle."""
+        raise NotImplementedError
+
+    def explanation(
+        self,
+        case: Case,
+        *,
+        method: Method = "gradient",
+        baseline: str | None = None,
+        opened: Sequence[str] = (),
+    ) -> Explanation:
+        """Why the case has its score: computed now from its payments and the bundle.
+
+        Args:
+            case: the case.
+            method: "gradient" (down to fields) or "removal" (Shapley values by refolding).
+            baseline: one of `baselines_of(method)`; each method has one of its own.
+            opened: with removal, merchants whose payments are valued.
+        """
+        from lbsf_core.explain.engines import FIRST_BASELINE, explain_sample
+
+        first = FIRST_BASELINE[method].name
+        name = baseline or first
+        others = [self._baseline(other) for other in dict.fromkeys((first, "typical user"))]
+        return explain_sample(
+            self.bundle,
+            self._batch(case),
+            method=method,
+            baseline=self._baseline(name),
+            others=[other for other in others if other.name != name] if baseline else (),
+            opened=opened,
+        )
+
+    def baselines_of(self, method: Method) -> list[str]:
+        """Names of the baselines that a method can be held against, its own first."""
+        from lbsf_core.explain.engines import FIRST_BASELINE
+
+        return [FIRST_BASELINE[method].name, "typical user", "cohort mean"]
+
+    def pairs(self, case: Case) -> pd.DataFrame:
+        """Pairs of merchants: what they are worth together, and the relation weight beside it.
+
+        Columns: first, second (segments), merchant, merchant_2, interaction (logit units),
+        relation; largest interactions first.
+        """
+        from lbsf_core.explain.engines import pairs
+        from lbsf_core.explain.removal import Coalitions
+
+        return pairs(self.explanation(case), Coalitions(self.bundle.model, self._batch(case)))
+
+    def what_if(self, case: Case, edits: Sequence[Mapping[str, Any]]) -> WhatIf:
+        """The score after edits, each given as the JSON of `explain.edits.Edit`.
+
+        Raises:
+            EditError: an edit makes no sense or does not fit the case.
+        """
+        from lbsf_core.explain.edits import Edit
+        from lbsf_core.explain.whatif import what_if
+
+        made = [Edit.from_dict(edit) for edit in edits]
+        return what_if(self.bundle, self._batch(case), made, window_days=self._window)
+
+    def score_history(self, case: Case, months: int = 12) -> list[Standing]:
+        """The score month by month, the cutoff moved back; oldest first."""
+        from lbsf_core.explain.whatif import score_history
+
+        return score_history(
+            self.bundle, self._batch(case), window_days=self._window, months=months
+        )
+
+    def counterfactuals(
+        self,
+        case: Case,
+        threshold: float,
+        *,
+        leave: Sequence[str] = (),
+        touch_regular: bool = False,
+    ) -> Counterfactuals:
+        """The smallest changes that bring the PD under a threshold, each scored from the start."""
+        from lbsf_core.explain.counterfactual import counterfactuals
+
+        return counterfactuals(
+            self.bundle, self._batch(case), threshold, leave=leave, touch_regular=touch_regular
+        )
+
+    def sufficient(self, case: Case, threshold: float) -> Sufficient:
+        """The fewest merchants and payments that alone keep the decision at a threshold."""
+        from lbsf_core.explain.sufficient import sufficient
+
+        return sufficient(self.bundle, self._batch(case), threshold)
+
+    def reasons(
+        self,
+        case: Case,
+        *,
+        threshold: float | None = None,
+        always: bool = False,
+        language: str = "en",
+    ) -> Reasons:
+        """At most four reason codes, each of which lowers the score when its payments are gone."""
+        from lbsf_core.explain.reasons import reasons
+
+        return reasons(
+            self.bundle,
+            self._batch(case),
+            threshold=threshold,
+            always=always,
+            language=language,
+        )
+
+    def faithfulness(self) -> dict[str, Any]:
+        """What `lbsf faithfulness --keep` measured for this bundle; empty where it never was."""
+        return dict(self.bundle.faithfulness)
+
+    def _batch(self, case: Case) -> FoldedBatch:
+        return self.store.read([case.sample])
+
+    @property
+    def _window(self) -> int | None:
+        return self.store.config.window_days
+
+    @cached_property
+    def _baselines(self) -> dict[str, Baseline]:
+        return {}
+
+    def _baseline(self, name: str) -> Baseline:
+        """A baseline from this workspace's own samples, made once."""
+        from lbsf_core.explain.baselines import find_baseline
+
+        if name not in self._baselines:
+            self._baselines[name] = find_baseline(self.store, self.bundle, name)
+        return self._baselines[name]

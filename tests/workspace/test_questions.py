@@ -1,0 +1,89 @@
+"""Questions about one case: the facade asks the library with the workspace's own samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lbsf_core.errors import EditError
+from lbsf_core.workspace import Case, Workspace
+
+
+@pytest.fixture(scope="module")
+def workspace(tiny_workspace: Path) -> Workspace:
+    return Workspace.open(tiny_workspace)
+
+
+@pytest.fixture(scope="module")
+def case(workspace: Workspace) -> Case:
+    user = workspace.queue(limit=1)["user_id"].iloc[0]
+    return workspace.case(str(user))
+
+
+@pytest.mark.parametrize("method", ["gradient", "removal"])
+def test_every_baseline_of_a_method_can_be_asked(
+    workspace: Workspace, case: Case, method: str
+) -> None:
+    names = workspace.baselines_of(method)
+    assert len(names) == 3
+    logits = []
+    for name in (None, *names):
+        found = workspace.explanation(case, method=method, baseline=name)
+        assert found.problems() == []
+        assert found.logit == pytest.approx(case.logit, abs=1e-4)
+        logits.append(found.baseline_logit)
+    assert logits[0] == logits[1]
+    assert len(set(logits)) == 3
+
+
+def test_a_merchant_is_opened_by_removal(workspace: Workspace, case: Case) -> None:
+    name = workspace.explanation(case).merchants[0]
+    found = workspace.explanation(case, method="removal", opened=[name])
+    assert found.problems() == []
+    frame = found.payments_frame()
+    valued = frame["attribution"].notna()
+    assert set(frame["merchant"][valued]) == {name}
+
+
+def test_edits_are_json_and_moves_the_score(workspace: Workspace, case: Case) -> None:
+    names = workspace.explanation(case).merchants
+    found = workspace.what_if(case, [{"kind": "remove", "merchant": n} for n in names])
+    assert len(found.edited.batch.amounts) == 0
+    assert found.before == pytest.approx(case.logit, abs=1e-4)
+    assert found.pd_before == pytest.approx(case.pd, abs=1e-5)
+    with pytest.raises(EditError, match="no payments at"):
+        workspace.what_if(case, [{"kind": "remove", "merchant": "nobody"}])
+
+
+def test_the_history_ends_at_the_score(workspace: Workspace, case: Case) -> None:
+    found = workspace.score_history(case, months=3)
+    assert found[-1].pd == pytest.approx(case.pd, abs=1e-5)
+    assert found[-1].payments == case.payments
+    assert all(one.cutoff < case.cutoff for one in found[:-1])
+
+
+def test_what_changes_and_what_keeps_the_decision(workspace: Workspace, case: Case) -> None:
+    found = workspace.counterfactuals(case, case.pd - 0.001)
+    assert all(answer.result.pd_after < case.pd - 0.001 for answer in found.answers)
+    assert bool(found.answers) != bool(found.told)
+    enough = workspace.sufficient(case, case.pd - 0.001)
+    assert enough.decision == "declined"
+    assert enough.pd_alone >= case.pd - 0.001
+
+
+def test_pairs_name_merchants_of_the_case(workspace: Workspace, case: Case) -> None:
+    frame = workspace.pairs(case)
+    assert len(frame) == case.merchants * (case.merchants - 1) // 2
+    assert np.isfinite(frame["interaction"]).all()
+
+
+def test_a_bundle_that_was_never_measured_says_so(workspace: Workspace) -> None:
+    assert workspace.faithfulness() == {}
+
+
+def test_reasons_are_told_where_they_are_asked_for(workspace: Workspace, case: Case) -> None:
+    found = workspace.reasons(case, always=True)
+    assert len(found.risk) <= 4
+    assert all(reason.effect > 0 for reason in found.risk)
