@@ -64,7 +64,7 @@ def prepare(out: str | Path, progress: Progress | None = None) -> Path:
 
     store = out / "store"
     fold(raw / "payments.parquet", raw / "labels.parquet", store, FoldConfig(WINDOW_DAYS))
-    for kept in (data / "attributions", None):
+    for kept in (data / "attributions.parquet", None):
         try:
             build_workspace(
                 *(store, data / "bundle", ready),

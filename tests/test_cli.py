@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 from lbsf_core.cli import app, main
 from lbsf_core.errors import LbsfError
 from lbsf_core.explain.result import TOLERANCE
+from lbsf_core.model.bundle import Bundle
 
 runner = CliRunner()
 
@@ -70,8 +71,11 @@ def test_from_payments_to_an_explained_score(tmp_path: Path) -> None:
         assert held["baseline"].startswith("user ")
         assert held["problems"] == []
     faith = lbsf("faithfulness", store, bundle, "--users", 3, "--json")
-    assert {"methods", "differences", "payments"} <= set(json.loads(faith.stdout))
-    lbsf("faithfulness", store, bundle, "--users", 2)
+    measured = json.loads(faith.stdout)
+    assert {"methods", "differences", "payments", "stability"} <= set(measured)
+    assert Bundle.load(bundle).faithfulness == {}
+    lbsf("faithfulness", store, bundle, "--users", 2, "--keep")
+    assert Bundle.load(bundle).faithfulness["default"] in measured["methods"]
     cause = json.loads(lbsf("planted", store, bundle, raw / "causes.parquet", "--json").stdout)
     assert cause["samples"] >= 1
     lbsf("planted", store, bundle, raw / "causes.parquet")

@@ -7,7 +7,18 @@ from __future__ import annotations
 
 import sys
 
-from lbsf_core.cli import benches, data, evaluation, explaining, models, screen, whatif
+from lbsf_core.cli import (
+    benches,
+    data,
+    evaluation,
+    explaining,
+    importance,
+    models,
+    reasons,
+    screen,
+    truth,
+    whatif,
+)
 from lbsf_core.cli.common import app, console, plain
 from lbsf_core.errors import LbsfError
 
@@ -17,9 +28,12 @@ __all__ = [
     "data",
     "evaluation",
     "explaining",
+    "importance",
     "main",
     "models",
+    "reasons",
     "screen",
+    "truth",
     "whatif",
 ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -135,90 +134,29 @@ def _add(table: Table, name: str, told: tuple[str, str], row: Mapping[Any, Any])
     table.add_row(name, *told, value, interval, f"{row['weight']:.1%}")
 
 
-@app.command()
-def faithfulness(
-    store: StorePath,
-    bundle: BundlePath,
-    users: Annotated[int, typer.Option(help="Samples to measure on.", min=1)] = 200,
-    seed: Seed = 0,
-    as_json: AsJson = False,
-) -> None:
-    """Measure explanations: take out what they name, or keep it alone, and see the score move."""
-    from lbsf_core.explain.faithfulness import MEASURES
-    from lbsf_core.explain.faithfulness import faithfulness as run
-    from lbsf_core.fold.store import FoldedStore
-    from lbsf_core.model.bundle import Bundle
-
-    with bar_of() as bar:
-        found = run(
-            FoldedStore.open(store),
-            Bundle.load(bundle),
-            users=users,
-            seed=seed,
-            progress=lambda d, n: bar("measuring", d, n),
-        )
-    if as_json:
-        print_json(found)
-        return
-    for level, part in (("merchants", found), ("payments", found["payments"])):
-        for measure in MEASURES:
-            title = f"{measure} over {level}, {part['users']} samples"
-            table = Table(title=title, title_justify="left")
-            table.add_column("method")
-            table.add_column("0 to 1", justify="right")
-            table.add_column(f"{found['default']} is above by", justify="right")
-            for name, measures in part["methods"].items():
-                gap = part["differences"].get(f"default - {name}", {}).get(measure)
-                told = f"{gap['mean']:+.3f} ({gap['lo']:+.3f} to {gap['hi']:+.3f})" if gap else ""
-                table.add_row(name, f"{measures[measure]:.3f}", told)
-            console.print(table)
-
-
-@app.command()
-def planted(
-    store: StorePath,
-    bundle: BundlePath,
-    causes: Annotated[Path, typer.Argument(help="causes.parquet of `lbsf simulate`.")],
-    seed: Seed = 0,
-    as_json: AsJson = False,
-) -> None:
-    """On simulated payments: how often is the planted cause among the first three named?"""
-    from lbsf_core.explain.planted import planted as run
-    from lbsf_core.fold.store import FoldedStore
-    from lbsf_core.model.bundle import Bundle
-
-    with bar_of() as bar:
-        found = run(
-            FoldedStore.open(store),
-            Bundle.load(bundle),
-            causes,
-            seed=seed,
-            progress=lambda d, n: bar("explaining", d, n),
-        )
-    if as_json:
-        print_json(found)
-        return
-    pairs = found["pairs"]
-    rows = [(name, _share(share)) for name, share in found["methods"].items()]
-    rows.append((f"pair first by interaction ({pairs['samples']})", _share(pairs["first"])))
-    show(f"true merchant in the first three, {found['samples']} samples", rows)
-
-
-def _share(found: dict[str, float | None]) -> str:
-    if found["found"] is None:
-        return "none"
-    return f"{found['found']:.0%} ({found['lo']:.0%} to {found['hi']:.0%})"
-
-
 @app.command("explain-all")
-def explain_all(store: StorePath, bundle: BundlePath, out: Out) -> None:
-    """Explain every sample at merchant level, to be handed to `lbsf workspace --attributions`."""
-    from lbsf_core.explain.batch import write_attributions
+def explain_all(
+    store: StorePath,
+    bundle: BundlePath,
+    out: Out,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes at most; as many as cores if left out.", min=1)
+    ] = None,
+) -> None:
+    """Explain every sample at merchant level: for `lbsf importance`, `lbsf workspace`, cohorts.
+
+    A run that was killed goes on when the same command is given again.
+    """
+    from lbsf_core.explain.explain_all import write_attributions
     from lbsf_core.fold.store import FoldedStore
     from lbsf_core.model.bundle import Bundle
 
     with bar_of() as bar:
         write_attributions(
-            FoldedStore.open(store), Bundle.load(bundle), out, lambda d, n: bar("explaining", d, n)
+            FoldedStore.open(store),
+            Bundle.load(bundle),
+            out,
+            lambda d, n: bar("explaining payments", d, n),
+            workers=workers,
         )
     console.print(f"{plain(str(out))} is ready.")

@@ -1,103 +1,138 @@
-"""Explain every sample of a store at merchant level: what cohorts and the queue read.
+"""Explain every sample of a store at merchant level: what cohorts, the queue and global views read.
 
-The result may be kept in a file (`lbsf explain-all`) and handed to `lbsf workspace` later. The
-file names the store and the weights it was made from; before it is used, some samples are explained
-again and compared.
+`explain_all.py` runs it on all cores and keeps it; `attributions.py` says how it lies in the file.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 import torch
 
 from lbsf_core.errors import AttributionsError
-from lbsf_core.explain.gradient import integrated_gradients
+from lbsf_core.explain.attributions import (
+    BANDS,
+    LAST_DAYS,
+    SAMPLE_COLUMNS,
+    SEGMENT_COLUMNS,
+    open_attributions,
+)
+from lbsf_core.explain.gradient import field_names, integrated_gradients
+from lbsf_core.explain.kinds import merchant_kinds
 from lbsf_core.explain.result import TOLERANCE
-from lbsf_core.files import atomic_write
-from lbsf_core.fold.batch import FoldedBatch
+from lbsf_core.fold.batch import DAY, FoldedBatch
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.model.bundle import Bundle
 
+Ints = npt.NDArray[np.int64]
+
 #: Payments explained together: bounds memory; copies along the path come on top.
 BATCH_PAYMENTS = 8_192
-
+#: Payments of a chunk, about: the most that a killed run does again, for each process.
+CHUNK_PAYMENTS = 16_384
+#: Samples that are explained again before a file is believed.
+CHECKED = 8
 Progress = Callable[[int, int], None]
 
 
-def explain_all(
-    store: FoldedStore, bundle: Bundle, progress: Progress | None = None
-) -> Iterator[tuple[pa.Table, pa.Table]]:
-    """Merchant-level attributions and weights, batch by batch.
-
-    Args:
-        store: the samples.
-        bundle: the model.
-        progress: called with (payments done, payments in all).
-
-    Yields:
-        Two tables: one row a segment (sample, segment, merchant, payments, money_in, money_out,
-        attribution, weight) and one row a sample (sample, baseline_logit, delta).
-    """
-    total, done = int(store.samples["payments"].sum()), 0
-    for batch in store.batches(BATCH_PAYMENTS):
-        yield explain_batch(bundle, batch)
-        done += len(batch.amounts)
-        if progress:
-            progress(done, total)
-
-
 def explain_batch(bundle: Bundle, batch: FoldedBatch) -> tuple[pa.Table, pa.Table]:
-    """The two tables of `explain_all` for one batch."""
+    """Merchant-level attributions and weights of B samples with S segments.
+
+    Returns:
+        Two tables in the order of the batch: S rows (sample, and the columns from `segment` on),
+        and B rows (the columns up to `delta`).
+    """
     found = integrated_gradients(bundle.model, batch)
     with torch.no_grad():
         _, attention = bundle.model.forward_with_attention(batch)
     segment, count = batch.segment_of_payment, len(batch.merchants)
-    sample = batch.sample_of_segment
-    segments = {
+    sample, values = batch.sample_of_segment, found.fields.sum(axis=1)
+
+    def summed(of_payments: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.bincount(segment, of_payments, minlength=count).astype(np.float64)
+
+    segments: dict[str, Any] = {
         "sample": batch.samples[sample].astype(np.int32),
         "segment": (np.arange(count) - batch.user_offsets[sample]).astype(np.int32),
         "merchant": pa.array(batch.merchants.decode(), pa.string()),
+        "kind": pa.array(merchant_kinds(batch), pa.string()),
         "payments": np.diff(batch.offsets).astype(np.int32),
-        "money_in": np.bincount(segment, np.maximum(batch.amounts, 0.0), minlength=count),
-        "money_out": np.bincount(segment, np.maximum(-batch.amounts, 0.0), minlength=count),
-        "attribution": np.bincount(segment, found.fields.sum(axis=1), minlength=count),
+        "money_in": summed(np.maximum(batch.amounts, 0.0)),
+        "money_out": summed(np.maximum(-batch.amounts, 0.0)),
+        "attribution": summed(values),
         "weight": attention.merchants.cpu().double().numpy(),
     }
+    for place, name in enumerate(field_names(bundle.model)):
+        segments[f"field:{name}"] = summed(found.fields[:, place]).astype(np.float32)
+    band = band_of_payment(batch)
+    for place, name in enumerate(BANDS):
+        segments[f"time:{name}"] = summed(values * (band == place)).astype(np.float32)
+    for place, name in enumerate(BANDS):
+        segments[f"payments:{name}"] = summed(1.0 * (band == place)).astype(np.int32)
     samples = {
         "sample": batch.samples.astype(np.int32),
+        "user_id": pa.array(batch.user_ids, pa.string()),
+        "cutoff": pa.array(batch.cutoffs, pa.timestamp("us", "UTC")),
+        "logit": found.logits,
         "baseline_logit": found.baseline_logits,
         "delta": found.delta,
     }
     return pa.table(segments), pa.table(samples)
 
 
-#: Parts of an attributions file, and the key of its provenance.
-SEGMENTS, SAMPLES, KEY = "segments.parquet", "samples.parquet", b"lbsf-attributions"
-#: Samples that are explained again before a file is believed.
-CHECKED = 8
+def band_of_payment(batch: FoldedBatch) -> Ints:
+    """(N,) place in `BANDS` of each payment: by whole days, rounded down, before the cutoff."""
+    days = (batch.cutoffs[batch.sample_of_payment] - batch.timestamps) // DAY
+    return np.searchsorted(np.array(LAST_DAYS), days).astype(np.int64)
 
 
-def write_attributions(
-    store: FoldedStore, bundle: Bundle, out: str | Path, progress: Progress | None = None
-) -> Path:
-    """Explain every sample and keep the result in the folder `out` (written atomically)."""
-    parts = list(explain_all(store, bundle, progress))
-    about = {KEY: json.dumps({"store": store.content, "bundle": bundle.weights_digest()})}
-    segments = pa.concat_tables([p[0] for p in parts])
-    segments = segments.sort_by([("sample", "ascending"), ("segment", "ascending")])
-    samples = pa.concat_tables([p[1] for p in parts]).sort_by("sample")
-    with atomic_write(out) as folder:
-        folder.mkdir()
-        for name, table in ((SEGMENTS, segments), (SAMPLES, samples)):
-            pq.write_table(table.replace_schema_metadata(about), folder / name, compression="zstd")
-    return Path(out)
+def explain_all(
+    store: FoldedStore, bundle: Bundle, progress: Progress | None = None
+) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """The tables of `explain_batch` for every sample, chunk by chunk, in the order of the store.
+
+    Args:
+        store: the samples.
+        bundle: the model.
+        progress: called with (payments done, payments in all).
+    """
+    total, done = int(store.samples["payments"].sum()), 0
+    for begin, end in runs_of(store.samples["payments"].to_numpy(), CHUNK_PAYMENTS):
+        segments, samples = explain_chunk(store, bundle, begin, end)
+        yield segments, samples
+        done += pc.sum(segments["payments"]).as_py() or 0
+        if progress:
+            progress(done, total)
+
+
+def explain_chunk(
+    store: FoldedStore, bundle: Bundle, begin: int, end: int
+) -> tuple[pa.Table, pa.Table]:
+    """Samples of like size are explained together, and put back in order."""
+    whole = store.read(np.arange(begin, end))
+    order = np.argsort(whole.segment_counts, kind="stable")
+    parts = [
+        explain_batch(bundle, whole.select(order[low:high]))
+        for low, high in runs_of(whole.payment_counts[order], BATCH_PAYMENTS)
+    ]
+    segments, samples = (pa.concat_tables(tables) for tables in zip(*parts, strict=True))
+    return segments.sort_by([(n, "ascending") for n in ("sample", "segment")]), samples.sort_by(
+        "sample"
+    )
+
+
+def runs_of(counts: Ints, limit: int) -> list[tuple[int, int]]:
+    """Cut a row of counts into runs that add up to about `limit`; an entry counts for one more."""
+    block = (np.cumsum(counts + 1) - (counts + 1)) // limit
+    cuts = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(counts)]
+    return list(pairwise(cuts)) if len(counts) else []
 
 
 def read_attributions(
@@ -105,23 +140,29 @@ def read_attributions(
 ) -> tuple[pa.Table, pa.Table]:
     """Attributions that `write_attributions` kept, if they are these samples' and this bundle's.
 
+    Returns:
+        One row a segment (`SEGMENT_COLUMNS`) and one row a sample (`SAMPLE_COLUMNS`).
+
     Raises:
-        AttributionsError: they were made from another store or other weights, or samples
-            explained again differ by more than the tolerance.
+        AttributionsError: it is no such file, was made from another store or other weights, or
+            samples explained again differ by more than the tolerance.
     """
-    path = Path(path)
     again = f"{path}: %s Run `lbsf explain-all` on this store and bundle."
-    if not (path / SEGMENTS).is_file() or not (path / SAMPLES).is_file():
-        raise AttributionsError(again % "holds no attributions.")
-    segments, samples = pq.read_table(path / SEGMENTS), pq.read_table(path / SAMPLES)
-    expected = {"store": store.content, "bundle": bundle.weights_digest()}
-    for table in (segments, samples):
-        if json.loads((table.schema.metadata or {}).get(KEY, b"{}")) != expected:
-            raise AttributionsError(again % "was made from another store or other weights.")
+    file, about = open_attributions(path)
+    if (about["store"], about["bundle"]) != (store.content, bundle.weights_digest()):
+        raise AttributionsError(again % "was made from another store or other weights.")
+    table = file.read(columns=list(dict.fromkeys(SAMPLE_COLUMNS + SEGMENT_COLUMNS)))
+    first = pc.fill_null(pc.equal(table["segment"], 0), True)
+    samples = table.filter(first).select(SAMPLE_COLUMNS)
+    segments = table.filter(pc.is_valid(table["segment"])).select(SEGMENT_COLUMNS)
     rows = np.unique(np.linspace(0, len(store.samples) - 1, CHECKED).round().astype(np.int64))
     fresh, _ = explain_batch(bundle, store.read(rows))
-    kept = segments.filter(pa.compute.is_in(segments["sample"], pa.array(rows.astype(np.int32))))
+    kept = segments.filter(pc.is_in(segments["sample"], pa.array(rows.astype(np.int32))))
     old, new = kept["attribution"].to_numpy(), fresh["attribution"].to_numpy()
-    if len(old) != len(new) or np.max(np.abs(old - new), initial=0.0) > 2 * TOLERANCE:
+    if (
+        len(samples) != len(store.samples)
+        or len(old) != len(new)
+        or np.max(np.abs(old - new), initial=0.0) > 2 * TOLERANCE
+    ):
         raise AttributionsError(again % "differs from what this code finds.")
     return segments, samples

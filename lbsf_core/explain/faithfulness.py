@@ -10,7 +10,9 @@ away from that of the empty history. For each share of `SHARES` the first ones a
 Both are means over the shares, normalised user by user (after Edin et al., arXiv 2408.08137): 0 and
 1 are the lowest and the highest that any order was found to reach, the methods, their reverses and,
 for merchants, a greedy search in both directions among them. A user whose score no order moves says
-nothing and is left out. Differences are paired by user.
+nothing and is left out. One sample is drawn of each user; differences are paired by user.
+
+The default is removal, unless attention proves truer (see `_summary`): then it is attention.
 """
 
 from __future__ import annotations
@@ -62,19 +64,17 @@ def faithfulness(
     Args:
         store: samples; a few are drawn, each with two merchants at least.
         bundle: the model.
-        users: samples that are measured.
+        users: how many are measured.
         budget: coalitions of a removal.
-        draws: bootstrap draws of the intervals, by sample.
+        draws: bootstrap draws of the intervals, by user.
         seed: of the draw, of removal and of random orders.
         progress: called with (samples done, samples in all).
 
     Returns:
-        {"methods": {name: {measure: mean}}, "differences": {"default - other": {measure: {"mean",
-        "lo", "hi"}}}} of merchants, the same under "payments", and "default", "users", "shares".
+        {"users", "methods": {name: {measure: mean}}, "default", "differences": {"default - other":
+        {measure: {"mean", "lo", "hi"}}}} of merchants, the same under "payments", and "shares".
     """
-    rng = np.random.default_rng(seed)
-    several = np.flatnonzero(store.samples["segments"].to_numpy() >= 2)
-    rows = np.sort(rng.permutation(several)[:users])
+    rows = np.sort(draw(store, users, seed))
     found: dict[str, list[Floats]] = {"merchants": [], "payments": []}
     for done, row in enumerate(rows):
         batch = store.read([int(row)])
@@ -88,9 +88,17 @@ def faithfulness(
     return {
         **_summary(found["merchants"], draws, seed),
         "payments": _summary(found["payments"], draws, seed),
-        "default": METHODS[0],
         "shares": list(SHARES),
     }
+
+
+def draw(store: FoldedStore, users: int, seed: int, least: int = 2) -> npt.NDArray[np.int64]:
+    """Numbers of up to `users` samples with `least` merchants at least, one a user, by chance."""
+    rng = np.random.default_rng(seed)
+    frame = store.samples
+    rows = rng.permutation(np.flatnonzero(frame["segments"].to_numpy() >= least))
+    first = ~frame["user_id"].iloc[rows].duplicated().to_numpy()
+    return rows[first][:users].astype(np.int64)
 
 
 def _refolds(model: LBSF, batch: FoldedBatch) -> Callable[[Masks], Floats]:
@@ -220,23 +228,38 @@ def _greedy(
 
 
 def _summary(found: Sequence[Floats], draws: int, seed: int) -> dict[str, Any]:
-    """Means of every method, and the default's difference to each other one with its interval."""
+    """Means of every method, and the default's difference to each other one with its interval.
+
+    Attention is the default where one measure's whole interval says that it is above removal, and
+    none says that it is below.
+    """
     values = np.stack(found) if found else np.zeros((0, 2, len(METHODS)))  # (U, 2, M)
     usable = values[np.isfinite(values).all(axis=(1, 2))]
     if not len(usable):
-        return {"users": 0, "methods": {}, "differences": {}}
+        return {"users": 0, "methods": {}, "default": METHODS[0], "differences": {}}
     means = usable.mean(axis=0)
     drawn = np.random.default_rng(seed).integers(0, len(usable), (draws, len(usable)))
-    differences: dict[str, Any] = {}
-    for other in range(1, len(METHODS)):
-        gap = usable[:, :, 0] - usable[:, :, other]  # (U, 2)
+
+    def above(one: str, other: str) -> dict[str, dict[str, float]]:
+        """By how much one method is above another, for each measure."""
+        gap = usable[:, :, METHODS.index(one)] - usable[:, :, METHODS.index(other)]  # (U, 2)
         lo, hi = np.quantile(gap[drawn].mean(axis=1), [0.025, 0.975], axis=0)
-        differences[f"default - {METHODS[other]}"] = {
+        return {
             name: {"mean": float(gap[:, at].mean()), "lo": float(lo[at]), "hi": float(hi[at])}
             for at, name in enumerate(MEASURES)
         }
-    methods = {
-        name: {measure: float(means[at, m]) for at, measure in enumerate(MEASURES)}
-        for m, name in enumerate(METHODS)
+
+    won = above("attention", METHODS[0]).values()
+    truer = any(gap["lo"] > 0 for gap in won) and not any(gap["hi"] < 0 for gap in won)
+    default = "attention" if truer else METHODS[0]
+    return {
+        "users": len(usable),
+        "methods": {
+            name: {measure: float(means[at, m]) for at, measure in enumerate(MEASURES)}
+            for m, name in enumerate(METHODS)
+        },
+        "default": default,
+        "differences": {
+            f"default - {name}": above(default, name) for name in METHODS if name != default
+        },
     }
-    return {"users": len(usable), "methods": methods, "differences": differences}

@@ -24,7 +24,7 @@ from torch import Tensor
 from lbsf_core.errors import LbsfError
 from lbsf_core.explain.baselines import EMPTY, Baseline
 from lbsf_core.explain.result import Explanation, assemble
-from lbsf_core.explain.shapley import Game, Masks, Shapley, orders, shapley
+from lbsf_core.explain.shapley import TOP, Game, Masks, Shapley, orders, shapley, unstable
 from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.model.bundle import Bundle
 from lbsf_core.model.lbsf import LBSF
@@ -34,6 +34,10 @@ from lbsf_core.score.scorer import batch_logits
 Floats = npt.NDArray[np.float64]
 
 METHOD = "removal (Shapley)"
+_LOOSE = (
+    f"Unstable: which {TOP} merchants come first is not settled by these coalitions. Read their "
+    "intervals, or ask for more."
+)
 #: Segments that go through the relation stage together: few enough to stay near the cache.
 PASS_SEGMENTS = 8_192
 #: Payments that are folded anew together, those of all coalitions counted.
@@ -311,6 +315,8 @@ def explain_by_removal(
     coalitions = Coalitions(model, batch, baseline.batch)
     found = coalitions.shapley(budget=budget, seed=seed)
     count = len(names)
+    values, lo, hi = (part[:count] for part in (found.values, found.lo, found.hi))
+    loose = unstable(replace(found, values=values, lo=lo, hi=hi))
     payments = np.full((3, len(batch.amounts)), np.nan)
     for at, name in enumerate(names):
         if name in opened:
@@ -333,12 +339,14 @@ def explain_by_removal(
         payment_attributions=payments[0],
         payment_lo=payments[1],
         payment_hi=payments[2],
-        merchant_attributions=found.values[:count],
-        merchant_lo=found.lo[:count],
-        merchant_hi=found.hi[:count],
+        merchant_attributions=values,
+        merchant_lo=lo,
+        merchant_hi=hi,
         opened=np.array([name in opened for name in names], dtype=bool),
         others=float(found.values[count:].sum()),
         coalitions=found.coalitions,
+        unstable=loose,
+        warnings=(_LOOSE,) if loose else (),
         merchant_weights=attention.merchants.cpu().double().numpy(),
         payment_weights=attention.payments.cpu().double().numpy(),
         relation_weights=attention.relations[0].cpu().double().numpy(),

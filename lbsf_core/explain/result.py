@@ -57,6 +57,7 @@ class Explanation:
         opened: (S,) merchants whose payments were valued; those of others are NaN. None = all.
         others: logit units of not paying where only the baseline pays.
         coalitions: that were asked for; 0 where the engine asks for none.
+        unstable: whether other coalitions might put other merchants first.
         warnings: what the reader must know, as sentences.
     """
 
@@ -89,6 +90,7 @@ class Explanation:
     opened: npt.NDArray[np.bool_] | None = None
     others: float = 0.0
     coalitions: int = 0
+    unstable: bool = False
     warnings: tuple[str, ...] = ()
 
     def problems(self, tolerance: float = TOLERANCE) -> list[str]:
@@ -232,6 +234,7 @@ class Explanation:
             "baseline": self.baseline,
             "steps": self.steps,
             "coalitions": self.coalitions,
+            "unstable": self.unstable,
             "others": self.others,
             "problems": self.problems(),
             "warnings": list(self.warnings),

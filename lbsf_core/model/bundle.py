@@ -2,7 +2,8 @@
 
 BUNDLE/weights.safetensors   every weight and buffer
 BUNDLE/manifest.json         versions, config, fields, what they learned, calibration, how it
-                             was trained, metrics, card, SHA-256 of the weights
+                             was trained, metrics, card, how true its explanations are
+                             (where it was measured), SHA-256 of the weights
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ class Bundle:
         training: settings, split, seed, data and code hashes, versions.
         metrics: name -> {"value", "lo", "hi"} on the test part.
         card: heading -> sentences.
+        faithfulness: how true its explanations were found to be (`lbsf faithfulness --keep`), with
+            the store that says so; {} = not measured.
     """
 
     model: LBSF
@@ -62,10 +65,12 @@ class Bundle:
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     card: Mapping[str, list[str]] = field(default_factory=dict)
+    faithfulness: Mapping[str, Any] = field(default_factory=dict)
 
     def manifest(self) -> dict[str, Any]:
         """The manifest as plain JSON values, without file hashes."""
-        return {
+        measured = {"faithfulness": dict(self.faithfulness)} if self.faithfulness else {}
+        return measured | {
             "bundle_version": BUNDLE_VERSION,
             "config": self.model.config.to_dict(),
             "fields": [asdict(f) for f in self.model.fields],
@@ -112,6 +117,7 @@ class Bundle:
             model.load_state_dict(safetensors.torch.load_file(path / WEIGHTS))
             slope, intercept = (float(data["calibration"][k]) for k in ("slope", "intercept"))
             training, metrics, card = (dict(data[k]) for k in ("training", "metrics", "card"))
+            faithfulness = dict(data.get("faithfulness", {}))
         except _BROKEN as error:
             raise BundleError(f"{path}: does not hold together ({error}). {AGAIN}") from error
         if "pretrain" in training and not pretrained:
@@ -120,7 +126,7 @@ class Bundle:
                 f"Run `lbsf train STORE --init {path}`."
             )
         calibration = {"slope": slope, "intercept": intercept}
-        return cls(model.eval(), calibration, training, metrics, card)
+        return cls(model.eval(), calibration, training, metrics, card, faithfulness)
 
 
 def versions() -> dict[str, str]:

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from lbsf_core.errors import WorkspaceError
 from lbsf_core.evaluate.report import Evaluation, held_out, performance
+from lbsf_core.explain.attributions import SEGMENT_COLUMNS
 from lbsf_core.explain.batch import explain_all, read_attributions
 from lbsf_core.files import atomic_write, dump_json, read_json, sha256
 from lbsf_core.fold.store import PAYMENTS, FoldedStore
@@ -68,7 +69,7 @@ def build_workspace(
         out: folder of the new workspace; an existing one is replaced.
         name: shown in the dashboard; the folder's name by default.
         evaluation: folder made by `lbsf evaluate --cv`, shown instead of the test part.
-        attributions: folder made by `lbsf explain-all`; else every sample is explained now.
+        attributions: file made by `lbsf explain-all`; else every sample is explained now.
         comparison: folder made by `lbsf evaluate --compare` or `lbsf benchmark`.
         label: which part of the comparison, where it has several.
         progress: called with (what is being done, done, in all).
@@ -98,10 +99,14 @@ def build_workspace(
         if attributions:
             segments, completeness = read_attributions(folded, model, attributions)
         else:
-            parts_ = list(explain_all(folded, model, told("explaining")))
+            parts_ = [
+                (merchants.select(SEGMENT_COLUMNS), sums)
+                for merchants, sums in explain_all(folded, model, told("explaining"))
+            ]
             segments, completeness = (
                 pa.concat_tables(tables) for tables in zip(*parts_, strict=True)
             )
+        completeness = completeness.select(["sample", "baseline_logit", "delta"])
         scores = score_store(folded, model, told("scoring")).to_pandas()
         segments = _write_segments(segments, folder / MERCHANTS)
         samples = _samples(folded, model, scores, segments, completeness.to_pandas())

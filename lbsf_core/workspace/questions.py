@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Questions:
-    """The part of a workspace that asks the model. Its framework is loaded by the first question."""
+    """The part of a workspace that asks the model, whose framework the first question loads."""
 
     @cached_property
     def store(self) -> FoldedStore:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from lbsf_core.explain import faithfulness as module
-from lbsf_core.explain.faithfulness import METHODS, SHARES, faithfulness, measure, rank
+from lbsf_core.explain.faithfulness import METHODS, SHARES, draw, faithfulness, measure, rank
 from lbsf_core.explain.removal import Coalitions
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.model.bundle import Bundle
-from tests.builders import random_batch, small_model
+from tests.builders import fold_rows, random_batch, random_samples, small_model
 
 WORTH = np.array([4.0, 2.0, 1.0, -3.0])
 
@@ -86,6 +86,55 @@ def test_a_store_is_measured_at_both_levels(measured: dict) -> None:
                 assert gap["lo"] <= gap["mean"] <= gap["hi"]
         for measures in part["methods"].values():
             assert all(0.0 <= value <= 1.0 for value in measures.values())
+
+
+def test_one_sample_a_user_is_drawn(tmp_path: Path) -> None:
+    samples = random_samples(0, 12)
+    paid = [(user, *row) for user, _, rows in samples for row in rows]
+    labels = [(u, cutoff, None) for u, end, _ in samples for cutoff in (end, "2023-10-01")]
+    store = fold_rows(tmp_path, paid, labels)
+    frame = store.samples
+    assert frame["user_id"].duplicated().any()  # else nothing is tested here
+    rows = draw(store, 10_000, seed=0)
+    users = frame["user_id"].iloc[rows]
+    assert not users.duplicated().any()
+    assert set(users) == set(frame.loc[frame["segments"] >= 2, "user_id"])
+    np.testing.assert_array_equal(draw(store, 5, seed=0), rows[:5])
+    assert set(draw(store, 10_000, seed=1)) != set(rows)  # not always the same sample of a user
+    least = int(frame["segments"].median())
+    assert (frame["segments"].iloc[draw(store, 10_000, 0, least)] >= least).all()
+
+
+def with_attention(comprehensiveness: float, sufficiency: float) -> dict:
+    """A summary of 50 users: removal .5, attention as given, all with some noise."""
+    rng = np.random.default_rng(0)
+    noise = 0.05 * rng.normal(size=(50, 2, len(METHODS)))
+    values = 0.5 + noise - noise.mean(axis=0)
+    values[:, :, METHODS.index("attention")] += np.array([comprehensiveness, sufficiency])
+    return module._summary(list(values), 500, 0)
+
+
+@pytest.mark.parametrize(
+    ("gaps", "default"),
+    [
+        ((-0.3, -0.3), "removal"),
+        ((0.0, 0.0), "removal"),
+        ((0.3, 0.3), "attention"),
+        ((0.3, 0.0), "attention"),
+        ((0.3, -0.3), "removal"),
+    ],
+)
+def test_attention_is_the_default_only_where_it_wins(gaps: tuple, default: str) -> None:
+    found = with_attention(*gaps)
+    assert found["default"] == default
+    assert list(found["differences"]) == [f"default - {m}" for m in METHODS if m != default]
+    other = "removal" if default == "attention" else "attention"
+    for at, name in enumerate(("comprehensiveness", "sufficiency")):
+        gap = found["differences"][f"default - {other}"][name]
+        means = [found["methods"][m][name] for m in (default, other)]
+        assert gap["mean"] == pytest.approx(means[0] - means[1])
+        assert abs(gap["mean"]) == pytest.approx(abs(gaps[at]))
+        assert gap["lo"] < gap["mean"] < gap["hi"]
 
 
 def test_removal_is_truer_than_chance(measured: dict) -> None:

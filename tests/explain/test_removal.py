@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from lbsf_core.config import ModelConfig
 from lbsf_core.errors import LbsfError
 from lbsf_core.explain import removal, shapley
-from lbsf_core.explain.removal import Coalitions, adding_up_to
+from lbsf_core.explain.removal import Coalitions, adding_up_to, explain_by_removal
 from lbsf_core.fold.batch import FoldedBatch
+from lbsf_core.model.bundle import Bundle
 from lbsf_core.model.lbsf import LBSF
 from tests.builders import SMALL, random_batch, small_model
 
@@ -190,3 +191,15 @@ def test_wrong_questions_are_refused() -> None:
     gaps = small_model(random_batch(98, 20), config=replace(SMALL, user_gap=True))
     with pytest.raises(LbsfError, match="user_gap = false"):
         Coalitions(gaps, one_user(1))
+
+
+def test_an_explanation_says_when_its_first_merchants_are_not_settled(monkeypatch) -> None:
+    monkeypatch.setattr(shapley, "EXACT_PLAYERS", 2)
+    batch = random_batch(11, 1, payments=60, merchants=8)
+    bundle = Bundle(MODEL, {"slope": 1.0, "intercept": 0.0})
+    few, many = (explain_by_removal(bundle, batch, budget=b) for b in (10, 6_000))
+    assert few.unstable
+    assert "Unstable" in few.warnings[0]
+    assert few.to_dict()["unstable"] is True
+    assert not many.unstable
+    assert many.warnings == ()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbsf_core.explain import shapley as module
-from lbsf_core.explain.shapley import Masks, orders, shapley
+from lbsf_core.explain.shapley import Masks, Shapley, orders, shapley, unstable
 
 
 def random_game(players: int, seed: int):
@@ -116,3 +116,49 @@ def test_a_player_that_adds_nothing_gets_nothing() -> None:
     for players in (6, 14):
         found = shapley(lambda m: np.sin(m[:, 1:].sum(axis=1)), players, budget=200)
         assert abs(found.values[0]) <= 1e-12
+
+
+def drawn(values: list[float], reach: float, exact: bool = False) -> Shapley:
+    mid = np.array(values)
+    return Shapley(mid, mid - reach, mid + reach, 1.0, 0.0, 10, exact)
+
+
+def test_unstable_by_hand() -> None:
+    """Of 9, 7, -5, 4 | 3, 1 the last of four and the next are 1 apart: 2 * 1.25 * .4."""
+    values = [9.0, 3.0, -5.0, 4.0, 1.0, 7.0]
+    assert not unstable(drawn(values, 0.39))
+    assert unstable(drawn(values, 0.41))
+    assert not unstable(drawn(values, 0.79), top=1)
+    assert unstable(drawn(values, 0.81), top=1)
+    assert not unstable(drawn(values, 0.41, exact=True))
+
+
+def test_unstable_knows_what_an_interval_around_0_and_a_wide_one_mean() -> None:
+    """The size of what may be 0 is anything from 0; and the sixth may be first as well."""
+    assert unstable(drawn([9.0, 0.1, 0.01], 0.2), top=2)
+    wide = drawn([9.0, 7.0, 5.0, 4.0, 3.0, 1.0], 0.1)
+    wide.hi[5] = 4.5
+    assert unstable(wide)
+    assert not unstable(drawn([9.0, 7.0, 5.0, 4.0], 5.0))  # nobody else is there
+
+
+def test_what_is_not_flagged_does_not_change(monkeypatch) -> None:
+    """Games of like players: where the flag is not raised, other orders name the same."""
+    monkeypatch.setattr(module, "EXACT_PLAYERS", 4)
+    same, flagged = [], []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        pairs, worth = 0.4 * rng.normal(size=(9, 9)), rng.normal(size=9)
+
+        def game(masks: Masks, pairs=pairs, worth=worth) -> np.ndarray:
+            m = masks.astype(float)
+            return np.tanh((m @ worth + np.einsum("ci,ij,cj->c", m, pairs, m)) / 2)
+
+        runs = [shapley(game, 9, budget=2000, seed=s) for s in range(5)]
+        firsts = {frozenset(np.argsort(-np.abs(run.values))[:4].tolist()) for run in runs}
+        same.append(len(firsts) == 1)
+        flagged.append(unstable(runs[0]))
+    settled = ~np.array(flagged)
+    assert 10 <= settled.sum() < 60  # both are there
+    assert np.mean(np.array(same)[settled]) >= 0.95
+    assert np.mean(np.array(same)[~settled]) < 0.9

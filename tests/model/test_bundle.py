@@ -6,6 +6,7 @@ import json
 import pickle
 import resource
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,24 @@ def test_save_and_load_lose_nothing(path: Path) -> None:
     assert bundle.card == {"Limits": ["None are known: ž."]}
 
 
+def test_what_was_measured_is_kept_and_the_weights_stay(path: Path, tmp_path: Path) -> None:
+    """A bundle without it, as of earlier versions of lbsf, loads and says that nothing was."""
+    bundle = Bundle.load(path)
+    assert bundle.faithfulness == {}
+    assert "faithfulness" not in json.loads((path / "manifest.json").read_text())
+    weights = (path / "weights.safetensors").read_bytes()
+    measured = {"default": "removal", "methods": {"removal": {"sufficiency": 0.9}}}
+    replace(bundle, faithfulness=measured).save(path)
+    again = Bundle.load(path)
+    assert again.faithfulness == measured
+    assert again.weights_digest() == bundle.weights_digest()
+    assert (path / "weights.safetensors").read_bytes() == weights
+    assert replace(again, faithfulness={}).manifest() == bundle.manifest()
+    again.save(tmp_path / "again")
+    for name in FILES:
+        assert (path / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
 def test_saving_again_gives_the_same_bytes(path: Path, tmp_path: Path) -> None:
     Bundle.load(path).save(tmp_path / "again")
     for name in FILES:
@@ -101,6 +120,8 @@ def test_fault_20_truncated_and_missing_weights(path: Path) -> None:
         {"calibration": {"slope": 1.0}},
         {"metrics": None},
         {"card": 7},
+        {"faithfulness": None},
+        {"faithfulness": "high"},
     ],
     ids=str,
 )

@@ -63,6 +63,22 @@ def test_weights_are_those_that_were_used_and_change_nothing() -> None:
     assert (found[0] > 0).all()
 
 
+def test_uniform_weights_are_those_of_a_users_own_merchants() -> None:
+    part, merchants = layer(), torch.randn(9, WIDTH)
+    learned = part(merchants, buckets([3, 2, 0]))
+    part.uniform = True
+    weights: list[torch.Tensor] = []
+    shown = part(merchants, buckets([3, 2, 0]), weights)
+    for row, count in enumerate((5, 1, 3)):
+        expected = torch.zeros(HEADS, 5, 5)
+        expected[:, :, :count] = 1 / count
+        torch.testing.assert_close(weights[0][row], expected)
+    torch.testing.assert_close(part(merchants, buckets([3, 2, 0])), shown)
+    torch.testing.assert_close(part(merchants, buckets([2], [0], [3])), shown)
+    assert not torch.allclose(learned[4:], shown[4:])
+    torch.testing.assert_close(learned[3], shown[3])  # a single merchant has no choice
+
+
 def test_a_sample_never_sees_another() -> None:
     part, merchants = layer(), torch.randn(9, WIDTH)
     changed = merchants.clone()

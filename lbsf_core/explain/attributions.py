@@ -1,0 +1,91 @@
+"""The file of `lbsf explain-all`: one Parquet file, one row a merchant of a sample, in order.
+
+    sample, user_id, cutoff, logit, baseline_logit, delta   of the sample, repeated in its rows
+    segment, merchant, kind, payments, money_in, money_out  what is folded
+    attribution, weight                                     logit units; attention
+    field:<name>, time:<days>                               the attribution, by field and by days
+    payments:<days>                                         before the cutoff; payments in each band
+
+A sample without a payment has one row, with nothing from `segment` on. The file names the store and
+the weights it was made from; before it is used, some samples are explained again and compared.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lbsf_core.errors import AttributionsError
+from lbsf_core.files import atomic_write
+
+#: Rows that are written together.
+GROUP_ROWS = 65_536
+#: Whole days before the cutoff, last of each band; the band after them is open.
+LAST_DAYS = (7, 30, 90, 180, 365)
+BANDS = ("0-7", "8-30", "31-90", "91-180", "181-365", "older")
+#: Where the file says what it was made of, and the version of its columns.
+KEY, VERSION = b"lbsf-attributions", 2
+SAMPLE_COLUMNS = ["sample", "user_id", "cutoff", "logit", "baseline_logit", "delta"]
+SEGMENT_COLUMNS = ["sample", "segment", "merchant", "payments", "money_in", "money_out"]
+_UNEQUAL = ["attribution", "weight"]
+SEGMENT_COLUMNS += _UNEQUAL
+
+
+def join(segments: pa.Table, samples: pa.Table) -> pa.Table:
+    """One row a segment, with what is known of its sample before it; one row an empty sample."""
+    numbers = samples["sample"].to_numpy()
+    counts = np.bincount(
+        np.searchsorted(numbers, segments["sample"].to_numpy()), minlength=len(numbers)
+    )
+    rows = np.maximum(counts, 1)
+    empty = np.repeat(counts == 0, rows)
+    place = pa.array(np.cumsum(~empty) - 1, mask=empty)
+    table = samples.take(pa.array(np.repeat(np.arange(len(numbers)), rows)))
+    for name in segments.column_names[1:]:
+        table = table.append_column(name, segments[name].take(place))
+    return table
+
+
+def merge(files: Sequence[Path], about: Mapping[str, Any], out: Path) -> None:
+    """The chunks one after another, some at a time."""
+    if not files:
+        raise AttributionsError(f"{out}: the store holds no sample.")
+    schema = pq.read_schema(files[0]).with_metadata({KEY: json.dumps(about)})
+    # Hardly two of these values are equal: a dictionary of them only takes room.
+    many = [n for n in schema.names if n in _UNEQUAL or n.startswith(("field:", "time:"))]
+    kept: dict[str, Any] = {"compression": "zstd", "use_byte_stream_split": many}
+    kept["use_dictionary"] = [n for n in schema.names if n not in many]
+    with atomic_write(out) as path, pq.ParquetWriter(path, schema, **kept) as writer:
+        held: list[pa.Table] = []
+        for file in files:
+            held.append(pq.read_table(file))
+            if file == files[-1] or sum(len(table) for table in held) >= GROUP_ROWS:
+                writer.write_table(pa.concat_tables(held).cast(schema))
+                held = []
+
+
+def open_attributions(path: str | Path) -> tuple[pq.ParquetFile, dict[str, Any]]:
+    """A file of `write_attributions`, and what it says it was made of.
+
+    Raises:
+        AttributionsError: it is no such file, or one of another version.
+    """
+    try:
+        file = pq.ParquetFile(path)
+        about = json.loads((file.schema_arrow.metadata or {})[KEY])
+    except (OSError, KeyError, ValueError, pa.ArrowInvalid) as error:
+        raise AttributionsError(
+            f"{path}: holds no attributions. Make them with `lbsf explain-all`."
+        ) from error
+    if about.get("version") != VERSION:
+        raise AttributionsError(
+            f"{path}: attributions of version {about.get('version')}, this lbsf reads {VERSION}. "
+            "Run `lbsf explain-all` again."
+        )
+    return file, about

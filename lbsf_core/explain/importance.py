@@ -1,0 +1,210 @@
+"""What moves scores in general: kinds of merchants, fields, and how long ago payments were made.
+
+Read from what `lbsf explain-all` kept. Of each sample the attributions of all its payments are
+added up by group; the groups of a sample sum to its logit - baseline logit, whatever they are
+grouped by. A group that a sample has nothing of counts as 0 there.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lbsf_core.errors import LbsfError
+from lbsf_core.explain.attributions import SAMPLE_COLUMNS, open_attributions
+from lbsf_core.explain.result import TOLERANCE
+
+if TYPE_CHECKING:
+    import shap
+
+By = Literal["kind", "field", "time"]
+GROUPINGS: tuple[By, ...] = get_args(By)
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Attributions of B samples, added up by K groups.
+
+    Attributes:
+        by: what a group is: a kind of merchant, a field, or a band of days before the cutoff.
+        names: (K,) of the groups.
+        samples: one row a sample: sample, user_id, cutoff, logit, baseline_logit, delta.
+        values: (B, K) logit units; 0 where a sample has nothing of a group.
+        payments: (B, K) payments of the group; of a field, all of the sample's.
+        money: (B, K) money moved, in and out, major currency unit; NaN by time, where it is not
+            kept. Of a field, all of the sample's.
+    """
+
+    by: By
+    names: tuple[str, ...]
+    samples: pd.DataFrame
+    values: Floats
+    payments: Floats
+    money: Floats
+
+    @property
+    def gaps(self) -> Floats:
+        """(B,) by how much the groups of a sample miss its logit - baseline logit."""
+        moved = self.samples["logit"] - self.samples["baseline_logit"]
+        missed: Floats = self.values.sum(axis=1) - moved.to_numpy()
+        return missed
+
+    def problems(self, tolerance: float = TOLERANCE) -> list[str]:
+        """Sums that do not add up, as plain sentences; empty when all do."""
+        gaps = np.abs(self.gaps)
+        wrong = int(np.sum(~(gaps <= tolerance)))
+        if not wrong:
+            return []
+        return [
+            f"Of {len(gaps):,} samples {wrong:,} have groups that miss the score's distance to the "
+            f"baseline, by up to {gaps.max():.4f}."
+        ]
+
+    def points(self) -> pd.DataFrame:
+        """One row a sample and group that it has payments of: what a beeswarm draws.
+
+        Columns: sample, user_id, group, value (logit units), payments, money.
+        """
+        at, group = np.nonzero(self.payments)
+        rows = self.samples.iloc[at]
+        return pd.DataFrame(
+            {
+                "sample": rows["sample"].to_numpy(),
+                "user_id": rows["user_id"].to_numpy(),
+                "group": np.asarray(self.names, dtype=object)[group],
+                "value": self.values[at, group],
+                "payments": self.payments[at, group].astype(np.int64),
+                "money": self.money[at, group],
+            }
+        )
+
+
+def read_groups(path: str | Path, by: By, samples: Collection[int] | None = None) -> Groups:
+    """Add up what `lbsf explain-all` kept; a part of the file is held at a time.
+
+    Args:
+        path: the file.
+        by: "kind", "field" or "time".
+        samples: numbers of the samples that count; all by default.
+
+    Raises:
+        AttributionsError: it is no such file.
+        LbsfError: no such grouping, or no sample is left.
+    """
+    if by not in GROUPINGS:
+        raise LbsfError(f"'{by}' is no grouping; choose one of {', '.join(GROUPINGS)}.")
+    file, _ = open_attributions(path)
+    columns = file.schema_arrow.names
+    prefix = f"{by}:"
+    parts = [name for name in columns if name.startswith(prefix)]
+    names = [name.removeprefix(prefix) for name in parts]
+    counted = [f"payments:{name}" for name in names] if by == "time" else []
+    read = [*SAMPLE_COLUMNS, "segment", "payments", "money_in", "money_out", *parts, *counted]
+    read += ["kind", "attribution"] if by == "kind" else []
+    keys = ["sample", "kind"] if by == "kind" else ["sample"]
+    added = ["attribution"] if by == "kind" else [*parts, *counted]
+    about, sums = [], []
+    for group in range(file.num_row_groups):
+        frame = file.read_row_group(group, columns=read).to_pandas()
+        if samples is not None:
+            frame = frame[frame["sample"].isin(list(samples))]
+        about.append(frame.drop_duplicates("sample")[SAMPLE_COLUMNS])
+        frame = frame.dropna(subset="segment").assign(
+            money=lambda rows: rows["money_in"] + rows["money_out"]
+        )
+        frame[added] = frame[added].astype(np.float64)
+        sums.append(frame.groupby(keys)[[*added, "payments", "money"]].sum())
+    rows = pd.concat(about).drop_duplicates("sample").reset_index(drop=True)
+    if rows.empty:
+        raise LbsfError(f"{path}: holds none of the chosen samples.")
+    found, number = pd.concat(sums).groupby(level=keys).sum(), rows["sample"]
+    if by == "kind":
+        tables = [
+            found[name].unstack(fill_value=0.0).reindex(number, fill_value=0.0)
+            for name in ("attribution", "payments", "money")
+        ]
+        names = [str(name) for name in tables[0].columns]
+        values, payments, money = (table.to_numpy(dtype=np.float64) for table in tables)
+    else:
+        found = found.reindex(number, fill_value=0.0)
+        values = found[parts].to_numpy(dtype=np.float64)
+        shape = (len(parts), 1)
+        payments, money = (
+            np.tile(found[name].to_numpy(dtype=np.float64), shape).T
+            for name in ("payments", "money")
+        )
+        if by == "time":
+            payments, money = found[counted].to_numpy(np.float64), np.full(values.shape, np.nan)
+    return Groups(by, tuple(names), rows, values, payments, money)
+
+
+def importance(groups: Groups, *, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """How much each group moves scores, with 95 % percentile intervals from draws of users.
+
+    Args:
+        groups: see `read_groups`.
+        draws: of users with replacement; a user's samples are drawn together.
+        seed: of the draws.
+
+    Returns:
+        One row a group, the most important first: group, samples (that have payments of it), and
+        each with `_lo` and `_hi`: mean (attribution of a sample, logit units), mean_abs (mean of
+        its absolute value), share (of all groups' mean_abs; 0 where nothing moves anything).
+    """
+    _, user = np.unique(groups.samples["user_id"].to_numpy(dtype=object), return_inverse=True)
+    users = int(user.max()) + 1
+    each = np.concatenate([groups.values, np.abs(groups.values), np.ones((len(user), 1))], axis=1)
+    of_user = np.zeros((users, each.shape[1]))
+    np.add.at(of_user, user, each)
+    rng = np.random.default_rng(seed)
+    drawn = np.empty((draws, each.shape[1]))
+    for draw in range(draws):
+        times = np.bincount(rng.integers(0, users, users), minlength=users)
+        drawn[draw] = times @ of_user
+    frame = pd.DataFrame({"group": groups.names, "samples": (groups.payments > 0).sum(axis=0)})
+    measured = _measures(of_user.sum(axis=0)[None])
+    for name, sampled in _measures(drawn).items():
+        frame[name] = measured[name][0]
+        frame[f"{name}_lo"], frame[f"{name}_hi"] = np.quantile(sampled, [0.025, 0.975], axis=0)
+    order = frame["mean_abs"].sort_values(ascending=False, kind="stable").index
+    return frame.loc[order].reset_index(drop=True)
+
+
+def _measures(sums: Floats) -> dict[str, Floats]:
+    """Measure -> (draws, K), from sums of values, of absolute values, and of samples."""
+    mean, mean_abs = np.split(sums[:, :-1] / sums[:, -1:], 2, axis=1)
+    total = mean_abs.sum(axis=1, keepdims=True)
+    share = np.divide(mean_abs, total, out=np.zeros_like(mean_abs), where=total > 0)
+    return {"mean": mean, "mean_abs": mean_abs, "share": share}
+
+
+def as_shap(groups: Groups, colour: Literal["payments", "money"] = "payments") -> shap.Explanation:
+    """The groups as SHAP's own container, for `shap.plots.bar`, `beeswarm` and the rest.
+
+    Args:
+        groups: see `read_groups`.
+        colour: what the dots of a beeswarm are coloured by: payments or money of the group.
+
+    Raises:
+        LbsfError: money by time, which is not kept.
+    """
+    if colour == "money" and groups.by == "time":
+        raise LbsfError("Money is not kept by time; colour by payments.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its own dependencies, when it is first loaded
+        import shap
+    found: Any = shap.Explanation(
+        values=groups.values,
+        base_values=groups.samples["baseline_logit"].to_numpy(),
+        data=groups.payments if colour == "payments" else groups.money,
+        feature_names=list(groups.names),
+    )
+    return found
