@@ -65,6 +65,12 @@ def test_from_payments_to_an_explained_score(tmp_path: Path) -> None:
     inside = sum(payment["attribution"] for payment in values[merchant]["payments"])
     assert inside == pytest.approx(values[merchant]["attribution"], abs=1e-3)
     lbsf("explain", store, bundle, *asked)
+    looked = json.loads(lbsf("attention", store, bundle, "--user", user, "--json").stdout)
+    assert [m["merchant"] for m in looked["merchants"]] == list(values)
+    together = json.loads(lbsf("pairs", store, bundle, "--user", user, "--json").stdout)["pairs"]
+    assert len(together) == len(values) * (len(values) - 1) // 2
+    for command in ("attention", "pairs"):
+        lbsf(command, store, bundle, "--user", user)
     for method in ("gradient", "removal"):
         typical = ("--user", user, "--method", method, "--baseline", "typical user", "--json")
         held = json.loads(lbsf("explain", store, bundle, *typical).stdout)

@@ -134,6 +134,80 @@ def _add(table: Table, name: str, told: tuple[str, str], row: Mapping[Any, Any])
     table.add_row(name, *told, value, interval, f"{row['weight']:.1%}")
 
 
+@app.command()
+def attention(
+    store: StorePath,
+    bundle: BundlePath,
+    user: Annotated[str, typer.Option(help="User id.")],
+    cutoff: Annotated[
+        str | None, typer.Option(help="ISO date or time (UTC); the latest if left out.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Where the model looked in one history, by head too, and how evenly. Never a cause."""
+    from lbsf_core.explain.attention import attention_view
+    from lbsf_core.fold.store import FoldedStore
+    from lbsf_core.model.bundle import Bundle
+
+    folded = FoldedStore.open(store)
+    batch = folded.read([folded.find(user, instant(cutoff))])
+    found = attention_view(Bundle.load(bundle).model, batch)
+    if as_json:
+        print_json({"user": user} | found.to_dict())
+        return
+    even = f"{found.merchant_entropy[1]:.0%} as even as can be"
+    table = Table(title=plain(f"{user}: attention over merchants, {even}"), title_justify="left")
+    for heading in ("merchant", "attention", "looks most at", "weight"):
+        table.add_column(heading, justify="right" if heading in ("attention", "weight") else "left")
+    relations = found.relations
+    for at in found.merchant_weights.argsort()[::-1][:SHOWN]:
+        to = int(relations[at].argmax())
+        table.add_row(
+            plain(found.merchants[at]),
+            f"{found.merchant_weights[at]:.1%}",
+            plain(found.merchants[to]),
+            f"{relations[at, to]:.1%}",
+        )
+    console.print(table)
+
+
+@app.command()
+def pairs(
+    store: StorePath,
+    bundle: BundlePath,
+    user: Annotated[str, typer.Option(help="User id.")],
+    cutoff: Annotated[
+        str | None, typer.Option(help="ISO date or time (UTC); the latest if left out.")
+    ] = None,
+    by: Annotated[
+        Literal["interaction", "relation"], typer.Option(help="Which comes first.")
+    ] = "interaction",
+    as_json: AsJson = False,
+) -> None:
+    """Pairs of merchants: what both are worth beyond each alone, and the relation weight beside."""
+    from lbsf_core.explain.engines import pairs as run
+    from lbsf_core.explain.gradient import explain as gradient
+    from lbsf_core.explain.removal import Coalitions
+    from lbsf_core.fold.store import FoldedStore
+    from lbsf_core.model.bundle import Bundle
+
+    folded, loaded = FoldedStore.open(store), Bundle.load(bundle)
+    batch = folded.read([folded.find(user, instant(cutoff))])
+    frame = run(gradient(loaded, batch)[0], Coalitions(loaded.model, batch))
+    order = frame[by].abs().sort_values(ascending=False, kind="stable").index
+    rows = frame.loc[order].to_dict("records")
+    if as_json:
+        print_json({"user": user, "pairs": rows})
+        return
+    table = Table(title=plain(user), title_justify="left")
+    for heading in ("merchant", "merchant ", "interaction (logit)", "relation weight"):
+        table.add_column(heading, justify="left" if "merchant" in heading else "right")
+    for row in rows[:SHOWN]:
+        names = (plain(row["merchant"]), plain(row["merchant_2"]))
+        table.add_row(*names, f"{row['interaction']:+.3f}", f"{row['relation']:.1%}")
+    console.print(table)
+
+
 @app.command("explain-all")
 def explain_all(
     store: StorePath,

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -91,25 +91,6 @@ def band_of_payment(batch: FoldedBatch) -> Ints:
     """(N,) place in `BANDS` of each payment: by whole days, rounded down, before the cutoff."""
     days = (batch.cutoffs[batch.sample_of_payment] - batch.timestamps) // DAY
     return np.searchsorted(np.array(LAST_DAYS), days).astype(np.int64)
-
-
-def explain_all(
-    store: FoldedStore, bundle: Bundle, progress: Progress | None = None
-) -> Iterator[tuple[pa.Table, pa.Table]]:
-    """The tables of `explain_batch` for every sample, chunk by chunk, in the order of the store.
-
-    Args:
-        store: the samples.
-        bundle: the model.
-        progress: called with (payments done, payments in all).
-    """
-    total, done = int(store.samples["payments"].sum()), 0
-    for begin, end in runs_of(store.samples["payments"].to_numpy(), CHUNK_PAYMENTS):
-        segments, samples = explain_chunk(store, bundle, begin, end)
-        yield segments, samples
-        done += pc.sum(segments["payments"]).as_py() or 0
-        if progress:
-            progress(done, total)
 
 
 def explain_chunk(

@@ -120,8 +120,9 @@ def read_groups(path: str | Path, by: By, samples: Collection[int] | None = None
         frame = frame.dropna(subset="segment").assign(
             money=lambda rows: rows["money_in"] + rows["money_out"]
         )
-        frame[added] = frame[added].astype(np.float64)
-        sums.append(frame.groupby(keys)[[*added, "payments", "money"]].sum())
+        summed = [*added, "payments", "money"]
+        frame[summed] = frame[summed].astype(np.float64)
+        sums.append(frame.groupby(keys)[summed].sum())
     rows = pd.concat(about).drop_duplicates("sample").reset_index(drop=True)
     if rows.empty:
         raise LbsfError(f"{path}: holds none of the chosen samples.")

@@ -24,8 +24,8 @@ import pyarrow.parquet as pq
 
 from lbsf_core.errors import WorkspaceError
 from lbsf_core.evaluate.report import Evaluation, held_out, performance
-from lbsf_core.explain.attributions import SEGMENT_COLUMNS
-from lbsf_core.explain.batch import explain_all, read_attributions
+from lbsf_core.explain.batch import read_attributions
+from lbsf_core.explain.explain_all import write_attributions
 from lbsf_core.files import atomic_write, dump_json, read_json, sha256
 from lbsf_core.fold.store import PAYMENTS, FoldedStore
 from lbsf_core.fold.store import SAMPLES as STORE_SAMPLES
@@ -34,6 +34,7 @@ from lbsf_core.model.bundle_files import MANIFEST as BUNDLE_MANIFEST
 from lbsf_core.score.scorer import score_store
 from lbsf_core.train.split import PARTS, parts
 from lbsf_core.workspace.layout import (
+    ATTRIBUTIONS,
     MANIFEST,
     MERCHANTS,
     MONTHS,
@@ -96,16 +97,12 @@ def build_workspace(
 
     with atomic_write(out) as folder:
         folder.mkdir()
+        kept = folder / ATTRIBUTIONS
         if attributions:
-            segments, completeness = read_attributions(folded, model, attributions)
+            _link(Path(attributions), kept)
         else:
-            parts_ = [
-                (merchants.select(SEGMENT_COLUMNS), sums)
-                for merchants, sums in explain_all(folded, model, told("explaining"))
-            ]
-            segments, completeness = (
-                pa.concat_tables(tables) for tables in zip(*parts_, strict=True)
-            )
+            write_attributions(folded, model, kept, told("explaining"))
+        segments, completeness = read_attributions(folded, model, kept)
         completeness = completeness.select(["sample", "baseline_logit", "delta"])
         scores = score_store(folded, model, told("scoring")).to_pandas()
         segments = _write_segments(segments, folder / MERCHANTS)
@@ -122,7 +119,7 @@ def build_workspace(
         (folder / PERFORMANCE).write_text(dump_json(found), encoding="utf-8")
         _copy(Path(store), folder / "store")
         _copy(Path(bundle), folder / "bundle")
-        names = [SAMPLES, MERCHANTS, MONTHS, PERFORMANCE]
+        names = [SAMPLES, MERCHANTS, MONTHS, ATTRIBUTIONS, PERFORMANCE]
         names += [f"store/{MANIFEST}", f"bundle/{BUNDLE_MANIFEST}"]
         manifest = {
             "workspace_version": WORKSPACE_VERSION,
@@ -250,10 +247,15 @@ def _months(store: FoldedStore, path: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a flat folder; hard links where possible, since both sides never change a file."""
+    """Copy a flat folder."""
     target.mkdir()
     for path in source.iterdir():
-        try:
-            os.link(path, target / path.name)
-        except OSError:
-            shutil.copyfile(path, target / path.name)
+        _link(path, target / path.name)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link where possible, since both sides never change a file; else a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

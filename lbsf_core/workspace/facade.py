@@ -17,7 +17,7 @@ from lbsf_core.files import check_hashes, read_json, recover
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.model.bundle_files import check_bundle
 from lbsf_core.workspace import cohorts
-from lbsf_core.workspace.layout import MANIFEST, PERFORMANCE, WORKSPACE_VERSION
+from lbsf_core.workspace.layout import ATTRIBUTIONS, MANIFEST, PERFORMANCE, WORKSPACE_VERSION
 from lbsf_core.workspace.queries import Tables, activity_query, where
 from lbsf_core.workspace.questions import Questions
 from lbsf_core.workspace.types import (
@@ -30,6 +30,7 @@ from lbsf_core.workspace.types import (
 )
 
 if TYPE_CHECKING:
+    from lbsf_core.explain.importance import By
     from lbsf_core.model.bundle import Bundle
 
 _AGAIN = "Make the workspace again with `lbsf workspace`."
@@ -374,6 +375,22 @@ class Workspace(Questions):
     ) -> CohortComparison:
         """Two cohorts side by side."""
         return cohorts.compare(self._tables, first, second, names)
+
+    def importance(self, by: By = "kind", chosen: SampleFilter | None = None) -> pd.DataFrame:
+        """What moves the scores of some samples, by kind of merchant, field or time.
+
+        Columns: see `explain.importance.importance`. Empty where the filter keeps no sample.
+        """
+        from lbsf_core.explain.importance import importance, read_groups
+
+        samples = None
+        if chosen is not None:
+            condition, parameters = where(chosen)
+            sql = f"SELECT sample FROM read_parquet($samples) WHERE {condition}"  # noqa: S608
+            samples = self._tables.ask(sql, **parameters)["sample"].tolist()
+            if not samples:
+                return pd.DataFrame(columns=["group", "samples"])
+        return importance(read_groups(self.path / ATTRIBUTIONS, by, samples))
 
     def performance(self) -> Performance:
         """How well the scores rank and how true they are on samples that training never saw."""

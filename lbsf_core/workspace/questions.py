@@ -14,6 +14,7 @@ from lbsf_core.fold.store import FoldedStore
 from lbsf_core.workspace.types import Case
 
 if TYPE_CHECKING:
+    from lbsf_core.explain.attention import AttentionView
     from lbsf_core.explain.baselines import Baseline
     from lbsf_core.explain.counterfactual import Counterfactuals
     from lbsf_core.explain.engines import Method
@@ -62,7 +63,7 @@ class Questions:
             self._batch(case),
             method=method,
             baseline=self._baseline(name),
-            others=[other for other in others if other.name != name] if baseline else (),
+            others=[other for other in others if other.name != name],
             opened=opened,
         )
 
@@ -71,6 +72,12 @@ class Questions:
         from lbsf_core.explain.engines import FIRST_BASELINE
 
         return [FIRST_BASELINE[method].name, "typical user", "cohort mean"]
+
+    def attention(self, case: Case) -> AttentionView:
+        """Where the model looked, per head too, and how evenly; never a cause."""
+        from lbsf_core.explain.attention import attention_view
+
+        return attention_view(self.bundle.model, self._batch(case))
 
     def pairs(self, case: Case) -> pd.DataFrame:
         """Pairs of merchants: what they are worth together, and the relation weight beside it.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lbsf_core.errors import EditError
-from lbsf_core.workspace import Case, Workspace
+from lbsf_core.workspace import Case, SampleFilter, Workspace
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +87,19 @@ def test_reasons_are_told_where_they_are_asked_for(workspace: Workspace, case: C
     found = workspace.reasons(case, always=True)
     assert len(found.risk) <= 4
     assert all(reason.effect > 0 for reason in found.risk)
+
+
+def test_attention_is_told_with_how_even_it_is(workspace: Workspace, case: Case) -> None:
+    found = workspace.attention(case)
+    assert found.merchants == workspace.explanation(case).merchants
+    assert 0 <= found.merchant_entropy[1] <= 1
+
+
+def test_importance_of_all_and_of_some(workspace: Workspace) -> None:
+    for by in ("kind", "field", "time"):
+        frame = workspace.importance(by)
+        assert frame["mean_abs"].is_monotonic_decreasing
+        assert frame["share"].sum() == pytest.approx(1)
+    some = workspace.importance("field", SampleFilter(bands=("very high",)))
+    assert not some["mean"].equals(workspace.importance("field")["mean"])
+    assert workspace.importance("kind", SampleFilter(user="nobody")).empty
