@@ -44,7 +44,7 @@ def main() -> None:
             icon="hourglass_empty",
         )
         return
-    reason_panel.show(state.ask(source, "reasons", case, always=True))
+    reason_panel.show(source, case)
     method, baseline = engine.choose(source)
     explanation = _explained(source, case, method, baseline)
     case_header.additivity(explanation)

@@ -7,8 +7,10 @@ from typing import Any
 
 import streamlit as st
 
+from dashboard import state
 from dashboard.components import formats
 from dashboard.components.text import escape
+from lbsf_core.workspace import Case, LbsfError
 
 _HELP = (
     "Each reason cites payments. Without them, folded again, the score moves by the figure beside "
@@ -16,11 +18,18 @@ _HELP = (
 )
 
 
-def show(found: Any) -> None:  # noqa: ANN401 - Reasons, which the facade hands out
+def show(source: state.Source, case: Case) -> None:
     """Two columns: reasons for the risk, and what speaks against it."""
+    try:
+        found = state.ask(source, "reasons", case, always=True)
+    except LbsfError as error:  # the rest of the page does not hang on it
+        st.caption(f":material/info: No reason codes: {escape(str(error), 'markdown')}")
+        return
     left, right = st.columns(2)
     with left:
-        _list("Why the score is high", found.risk, "No payments by themselves raise this score.")
+        high = found.pd >= found.threshold
+        title = "Why the score is high" if high else "What raises the score, low as it is"
+        _list(title, found.risk, "No payments by themselves raise this score.")
     with right:
         _list(
             "What speaks for the user",

@@ -84,6 +84,29 @@ def test_a_deep_link_shows_somebody_else_the_same(page: Page, browser: Browser, 
     other.context.close()
 
 
+def test_removal_and_what_if_are_a_part_of_the_link(page: Page, browser: Browser, demo: str):
+    visit(page, demo)
+    open_row(page, 0)
+    page.locator(".st-key-engine").get_by_role("radio", name="Removal").click()
+    idle(page)
+    expect(page.get_by_text("removal (Shapley)")).to_be_visible()
+    page.locator(".st-key-without input").press_sequentially("t")
+    page.keyboard.press("Enter")
+    after = page.get_by_test_id("stMetric").filter(has_text="PD after the edit")
+    expect(after).to_be_visible()
+    idle(page)
+    assert link(page)["engine"] == "Removal"
+    said = after.inner_text()
+    page.locator(".st-key-find_change button").click()
+    expect(page.get_by_text(re.compile("verified by scoring|None found")).first).to_be_visible()
+    other = browser.new_context(viewport=LAPTOP).new_page()
+    visit(other, page.url)
+    expect(other.get_by_test_id("stMetric").filter(has_text="PD after the edit")).to_have_text(
+        said, use_inner_text=True
+    )
+    other.context.close()
+
+
 def test_next_and_previous_walk_the_queue(page: Page, demo: str):
     visit(page, demo)
     open_row(page, 0)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lbsf_core.errors import UnknownUserError, WorkspaceError
+from lbsf_core.errors import LbsfError, UnknownUserError, WorkspaceError
 from lbsf_core.explain.counterfactual import Answer, Change, Counterfactuals
 from lbsf_core.explain.edits import Edit, Edited
 from lbsf_core.explain.reasons import Reason, Reasons
@@ -315,6 +315,9 @@ class FakeWorkspace:
         return {"methods": methods, "users": 100, "default": "removal"}
 
     def reasons(self, case: Case, *, always: bool = False, **_: Any) -> Reasons:
+        if case.user_id == "one-merchant":
+            raise LbsfError("the bundle does not know its default rate.")
+
         def reason(text: str, effect: float) -> Reason:
             return Reason(
                 "rose", text, "groceries", (), "rose", {}, (0, 1), effect, effect, case.pd / 2

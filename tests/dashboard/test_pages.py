@@ -279,6 +279,18 @@ def test_reasons_are_told_and_hostile_names_stay_text(open_page: Open):
     assert EVIL_IMAGE not in words(at)
 
 
+def test_the_title_of_the_reasons_goes_with_the_score(open_page: Open):
+    assert "Why the score is high" in words(open_page("user", user="U000"))
+    assert "low as it is" in words(open_page("user", user="one-payment"))
+
+
+def test_without_reasons_the_page_still_stands(open_page: Open):
+    at = open_page("user", user="one-merchant")
+    assert not at.exception
+    assert "No reason codes: the bundle does not know its default rate" in words(at)
+    assert charts(at)
+
+
 def test_removal_values_the_payments_of_one_merchant(open_page: Open):
     at = open_page("user", user="U001", engine="Removal", merchant=SHOPS[1])
     assert not at.exception
