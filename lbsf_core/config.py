@@ -72,6 +72,8 @@ class ModelConfig(Config):
         rhythm: whether a user's payments through time, over all merchants, are a part of the model.
         user_gap: whether a payment's time also says how long before it the user paid last, at any
             merchant. Then a merchant's vector depends on the others; off in LBSF, on in flat peers.
+        meetings: whether a merchant hears from those that the user pays within two days of it.
+            Worth it with thousands of labelled users; with some hundreds it only adds noise.
         levels: whose course through time, over all merchants, is a part of the model: "all" the
             amount and extra numbers (a balance), "extra" those alone, "none".
     """
@@ -87,6 +89,7 @@ class ModelConfig(Config):
     attention: str = "learned"
     rhythm: bool = True
     user_gap: bool = False
+    meetings: bool = False
     levels: str = "all"
     forecasts: int = 0
 

@@ -21,6 +21,7 @@ def test_a_file_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
 
 def test_presets_are_read_by_name() -> None:
     assert "few-labels" in presets()
+    assert load_settings("many-users").model.meetings
     few = load_settings("few-labels")
     assert few.model.levels == "extra"
     assert not few.model.rhythm

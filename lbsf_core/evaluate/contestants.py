@@ -393,6 +393,11 @@ CONTESTANTS: dict[str, Contestant] = {
     "no_relations": Contestant(
         "LBSF without relations", _neural(_lbsf, relation_layers=0), control=True
     ),
+    "meetings": Contestant(
+        "LBSF whose merchants hear from those they meet",
+        _neural(_lbsf, meetings=True),
+        control=True,
+    ),
     "mean_pooling": Contestant(
         "LBSF with means for attention", _neural(_lbsf, attention="mean"), control=True
     ),

@@ -40,6 +40,7 @@ OTHERS = ("transformer", "coles")
 #: LBSF with something taken away or changed.
 ABLATIONS = (
     "no_relations",
+    "meetings",
     "mean_pooling",
     "no_rhythm",
     "no_levels",

@@ -19,7 +19,7 @@ from lbsf_core.errors import LbsfError
 from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.model.bundle import Bundle
-from lbsf_core.model.lbsf import LBSF, Layout
+from lbsf_core.model.lbsf import LBSF
 from lbsf_core.score.calibration import Calibration
 
 Floats = npt.NDArray[np.float64]
@@ -119,7 +119,7 @@ def _represented(
     for part in np.array_split(rows, max(1, len(rows) // 256)):
         batch = store.read(part)
         with torch.inference_mode():
-            layout = Layout.of(batch, model.device)
+            layout = model.layout(batch)
             users, _ = model.eval().represent(model.fused(batch), model.statistics(batch), layout)
             vectors.append(users.double().cpu().numpy())
             logits.append(model.head(model.forecast(users))[:, 0].double().cpu().numpy())

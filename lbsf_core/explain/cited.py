@@ -13,11 +13,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from lbsf_core.explain.removal import PASS_PAYMENTS, Coalitions, segment_logits
 from lbsf_core.fold.batch import FoldedBatch
-from lbsf_core.model.lbsf import LBSF
+from lbsf_core.model.lbsf import LBSF, States
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -40,9 +39,7 @@ class Removals:
     _at: dict[tuple[int, bytes], int] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        states = Coalitions(self.model, self.batch)
-        self._vectors: Tensor = states.vectors
-        self._sums: Tensor = states.sums
+        self._states: States = Coalitions(self.model, self.batch).states
         self._segment = self.batch.segment_of_payment
         # Each merchant as a sample of its own, so that remainders are folded without the others.
         count = len(self.batch.merchants)
@@ -61,14 +58,14 @@ class Removals:
         self._fold(
             {key: left for part in parts for _, key, left in part if key and key not in self._at}
         )
-        masks = np.zeros((len(cited), len(self._vectors)), dtype=bool)
+        masks = np.zeros((len(cited), len(self._states)), dtype=bool)
         masks[:, : len(self.batch.merchants)] = True
         for mask, part in zip(masks, parts, strict=True):
             for segment, key, _ in part:
                 mask[segment] = False
                 if key:
                     mask[self._at[key]] = True
-        return segment_logits(self.model, self._vectors, self._sums, masks)
+        return segment_logits(self.model, self._states, masks)
 
     def _remainders(self, rows: Ints) -> Sequence[tuple[int, tuple[int, bytes] | None, Ints]]:
         """(segment, name of what is left of it or None, rows left) of each segment that loses."""
@@ -96,7 +93,6 @@ class Removals:
             kept = np.concatenate([np.frombuffer(mask, dtype=bool) for _, mask in some])
             folded = self._alone.select([segment for segment, _ in some]).keep(kept)
             with torch.inference_mode():
-                vectors, sums = self.model.segment_states(folded)
-            self._at |= {key: len(self._vectors) + at for at, key in enumerate(some)}
-            self._vectors = torch.cat([self._vectors, vectors])
-            self._sums = torch.cat([self._sums, sums])
+                left = self.model.segment_states(folded)
+            self._at |= {key: len(self._states) + at for at, key in enumerate(some)}
+            self._states = States.concat([self._states, left])

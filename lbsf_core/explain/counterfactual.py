@@ -25,6 +25,7 @@ from lbsf_core.explain.removal import Coalitions, segment_logits
 from lbsf_core.explain.whatif import WhatIf, what_if
 from lbsf_core.fold.batch import DAY, FoldedBatch
 from lbsf_core.model.bundle import Bundle
+from lbsf_core.model.lbsf import States
 from lbsf_core.score.calibration import Calibration
 
 Floats = npt.NDArray[np.float64]
@@ -251,12 +252,11 @@ class _Search:
             else:
                 continue
             self.state[row] = base.merchants + len(parts) - 1
-        self.vectors, self.sums = base.vectors, base.sums
+        self.states = base.states
         if parts:
             with torch.inference_mode():
-                vectors, sums = base.model.segment_states(FoldedBatch.concat(parts))
-            self.vectors = torch.cat([self.vectors, vectors])
-            self.sums = torch.cat([self.sums, sums])
+                more = base.model.segment_states(FoldedBatch.concat(parts))
+            self.states = States.concat([self.states, more])
         self.segment = np.array([change.segment for change in self.changes], dtype=np.int64)
         self.size = np.array([change.size for change in self.changes])
 
@@ -264,14 +264,14 @@ class _Search:
         """The logit with each set of changes made."""
         new = [one for one in dict.fromkeys(sets) if one not in self.known]
         if new:
-            masks = np.zeros((len(new), len(self.vectors)), dtype=bool)
+            masks = np.zeros((len(new), len(self.states)), dtype=bool)
             masks[:, : self.coalitions.merchants] = True
             for row, one in enumerate(new):
                 rows = list(one)
                 masks[row, self.segment[rows]] = False
                 states = self.state[rows]
                 masks[row, states[states >= 0]] = True
-            logits = segment_logits(self.coalitions.model, self.vectors, self.sums, masks)
+            logits = segment_logits(self.coalitions.model, self.states, masks)
             self.known |= dict(zip(new, logits.tolist(), strict=True))
         return np.array([self.known[one] for one in sets])
 

@@ -99,7 +99,7 @@ def _integrate(
     model: LBSF, batch: FoldedBatch, steps: int, reference: FoldedBatch | None = None
 ) -> Attributions:
     model.eval()
-    layout = Layout.of(batch, model.device)
+    layout = model.layout(batch)
     gates = model.field_weights().detach()
     with torch.no_grad():
         vectors = model.field_vectors(batch)  # (N, F, D)

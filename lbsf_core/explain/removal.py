@@ -19,7 +19,6 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from lbsf_core.errors import LbsfError
 from lbsf_core.explain.baselines import EMPTY, Baseline
@@ -27,7 +26,7 @@ from lbsf_core.explain.result import Explanation, assemble
 from lbsf_core.explain.shapley import TOP, Game, Masks, Shapley, orders, shapley, unstable
 from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.model.bundle import Bundle
-from lbsf_core.model.lbsf import LBSF
+from lbsf_core.model.lbsf import LBSF, States
 from lbsf_core.score.calibration import Calibration
 from lbsf_core.score.scorer import batch_logits
 
@@ -80,7 +79,7 @@ class Coalitions:
             )
         self.model, self.batch = model.eval(), batch
         with torch.inference_mode():
-            self.vectors, self.sums = model.segment_states(batch)
+            self.states = model.segment_states(batch)
         self._stand_ins = self._place(baseline)
 
     def _place(self, baseline: FoldedBatch | None) -> npt.NDArray[np.int64]:
@@ -88,14 +87,13 @@ class Coalitions:
 
         Entry [r, v] is the player in whose absence segment v is there in reference r; -1 = never.
         """
-        own = len(self.vectors)
+        own = len(self.states)
         if baseline is None:
             return np.full((1, own), -1, dtype=np.int64)
         with torch.inference_mode():
-            vectors, sums = self.model.segment_states(baseline)
-        self.vectors, self.sums = torch.cat([self.vectors, vectors]), torch.cat([self.sums, sums])
+            self.states = States.concat([self.states, self.model.segment_states(baseline)])
         player = {name: at for at, name in enumerate(self.batch.merchants.decode())}
-        found = np.full((len(baseline), len(self.vectors)), -1, dtype=np.int64)
+        found = np.full((len(baseline), len(self.states)), -1, dtype=np.int64)
         names, sample = baseline.merchants.decode(), baseline.sample_of_segment
         for at, name in enumerate(names):
             found[sample[at], own + at] = player.get(name, own)
@@ -118,7 +116,7 @@ class Coalitions:
 
     def _there(self, masks: Masks, reference: int) -> Masks:
         """(C, V) which segments of the pool are there, of (C, P) players that are."""
-        found = np.zeros((len(masks), len(self.vectors)), dtype=bool)
+        found = np.zeros((len(masks), len(self.states)), dtype=bool)
         found[:, : self.merchants] = masks[:, : self.merchants]
         stands = np.flatnonzero(self._stand_ins[reference] >= 0)
         found[:, stands] = ~masks[:, self._stand_ins[reference, stands]]
@@ -137,7 +135,7 @@ class Coalitions:
 
         def against(reference: int) -> Game:
             return lambda masks: segment_logits(
-                self.model, self.vectors, self.sums, self._there(masks, reference)
+                self.model, self.states, self._there(masks, reference)
             )
 
         return [against(reference) for reference in range(len(self._stand_ins))]
@@ -189,15 +187,13 @@ class Coalitions:
                 parts = own.select(np.zeros(len(kept), dtype=np.int64)).keep(kept.ravel())
                 with torch.inference_mode():
                     states.append(model.segment_states(parts))
-            vectors, sums = (torch.cat(part) for part in zip(*states, strict=True))
-            pool = torch.cat([self.vectors, vectors])
-            added = torch.cat([self.sums, sums])
-            first = len(self.vectors)
+            pool = States.concat([self.states, *states])
+            first = len(self.states)
             who = np.zeros((len(without), 1 + len(some), len(pool)), dtype=bool)
             who[:, 0, :first] = without
             who[:, 1:, :first] = among[:, None]
             who[:, 1 + np.arange(len(some)), first + np.arange(len(some))] = True
-            logits = segment_logits(model, pool, added, who.reshape(-1, len(pool)))
+            logits = segment_logits(model, pool, who.reshape(-1, len(pool)))
             logits = logits.reshape(len(without), -1)
             found = np.zeros(len(masks))
             found[some] = (logits[:, 1:] - logits[:, :1]).mean(axis=0)
@@ -247,7 +243,7 @@ def adding_up_to(found: Shapley, total: float) -> Shapley:
     )
 
 
-def segment_logits(model: LBSF, vectors: Tensor, sums: Tensor, masks: Masks) -> Floats:
+def segment_logits(model: LBSF, states: States, masks: Masks) -> Floats:
     """(C,) logits of users made of the segments where the (C, V) masks are true."""
     sizes = masks.sum(axis=1)
     order = np.argsort(sizes, kind="stable")  # like sizes share a pass
@@ -256,11 +252,12 @@ def segment_logits(model: LBSF, vectors: Tensor, sums: Tensor, masks: Masks) -> 
     with torch.inference_mode():
         for part in np.split(order, np.flatnonzero(np.diff(runs)) + 1):
             some = masks[part]
-            rows = torch.from_numpy(np.nonzero(some)[1]).to(vectors.device)
+            rows = torch.from_numpy(np.nonzero(some)[1]).to(states.vectors.device)
             ends = np.concatenate([[0], np.cumsum(sizes[part])]).astype(np.int64)
-            totals = torch.from_numpy(some).to(sums) @ sums
-            offsets = torch.from_numpy(ends).to(vectors.device)
-            logits = model.logits_of_segments(vectors[rows], offsets, totals)
+            totals = torch.from_numpy(some).to(states.sums) @ states.sums
+            offsets = torch.from_numpy(ends).to(rows.device)
+            vectors, days = states.vectors[rows], states.days[rows]
+            logits = model.logits_of_segments(vectors, days, offsets, totals)
             found[part] = logits.cpu().double().numpy()
     return found
 

@@ -54,7 +54,7 @@ class Vectors:
     """One sample as the vectors that integrated gradients read, beside the typical ones."""
 
     def __init__(self, model: LBSF, batch: FoldedBatch) -> None:
-        self.model, self.layout = model.eval(), Layout.of(batch, model.device)
+        self.model, self.layout = model.eval(), model.layout(batch)
         self.segment = self.layout.segment
         self.merchants = len(batch.merchants)
         self._layouts: dict[int, Layout] = {}

@@ -2,7 +2,7 @@
 
     payments  (N, F fields)  --encoders, gated sum-->  (N, D)  --payment block-->  (N, D)
     segments                 --merchant aggregation-->  (S, D)
-    relations                --Transformer across a user's merchants-->  (S, D)
+    relations                --who is paid near whom, then a Transformer across merchants-->  (S, D)
     users                    --attention pooling, rhythm, head-->  (B,) logits of default
 
 Method: "Financial Risk Assessment via Long-term Payment Behavior Sequence Folding"
@@ -13,7 +13,7 @@ our reading of the method and none of its published numbers is claimed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from lbsf_core.model.fields import (
     fit_field,
 )
 from lbsf_core.model.levels import UserLevels
+from lbsf_core.model.meetings import Meetings, days_paid
 from lbsf_core.model.merchant import STATISTICS, MerchantAggregation, segment_statistics
 from lbsf_core.model.ragged import bag_sum, layer_norm, length_buckets, segment_ids
 from lbsf_core.model.recency import RecencyBins
@@ -54,14 +55,19 @@ class Layout:
     segment: Tensor  # (N,) segment of each payment
     sample: Tensor  # (S,) sample of each segment
     buckets: list[Bucket]
+    days: Tensor  # (S, DAYS) when each segment was paid; (S, 0) where the model does not ask
 
     @classmethod
-    def of(cls, batch: FoldedBatch, device: torch.device | None = None) -> Layout:
-        """The layout of a batch, on the device that computes."""
+    def of(
+        cls, batch: FoldedBatch, device: torch.device | None = None, *, days: bool = False
+    ) -> Layout:
+        """The layout of a batch, on the device that computes; `LBSF.layout` knows which."""
         offsets = torch.from_numpy(batch.offsets).to(device)
         users = torch.from_numpy(batch.user_offsets).to(device)
         buckets = [Bucket(samples, users) for samples in length_buckets(users.diff())]
-        return cls(offsets, users, segment_ids(offsets), segment_ids(users), buckets)
+        paid = days_paid(batch) if days else torch.zeros(len(batch.merchants), 0)
+        ids = segment_ids(offsets), segment_ids(users)
+        return cls(offsets, users, *ids, buckets, paid.to(offsets.device))
 
     def repeat(self, times: int) -> Layout:
         """The layout of the same batch several times over, one copy after another."""
@@ -74,7 +80,8 @@ class Layout:
 
         offsets, users = tile(self.offsets), tile(self.user_offsets)
         buckets = [Bucket(samples, users) for samples in length_buckets(users.diff())]
-        return Layout(offsets, users, segment_ids(offsets), segment_ids(users), buckets)
+        days = self.days.repeat(times, 1)
+        return Layout(offsets, users, segment_ids(offsets), segment_ids(users), buckets, days)
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,30 @@ class Attention:
     payments: Tensor
     merchants: Tensor
     relations: list[Tensor]
+
+
+@dataclass(frozen=True)
+class States:
+    """What is known of V segments whatever else the user pays: all that a score needs of them.
+
+    Attributes:
+        vectors: (V, D) merchant vectors before relations.
+        sums: (V, K) float64 figures that add up over a user's segments (rhythm and levels, not
+            scaled).
+        days: (V, DAYS) when each was paid; (V, 0) where the model does not ask.
+    """
+
+    vectors: Tensor
+    sums: Tensor
+    days: Tensor
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @classmethod
+    def concat(cls, parts: Sequence[States]) -> States:
+        """Several, one after another."""
+        return cls(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(cls)))
 
 
 class LBSF(nn.Module):
@@ -118,6 +149,7 @@ class LBSF(nn.Module):
             nn.Linear(2 * width, width),
         )
         self.merchants = MerchantAggregation(width, config.heads, config.dropout)
+        self.meetings = Meetings(width, config.heads) if config.meetings else None
         self.relations = nn.ModuleList(
             RelationLayer(width, config.heads, config.dropout)
             for _ in range(config.relation_layers)
@@ -161,6 +193,10 @@ class LBSF(nn.Module):
         """Size of a user's vector."""
         parts = UserPooling.PARTS + (self.rhythm is not None) + (self.levels is not None)
         return parts * self.config.width
+
+    def layout(self, batch: FoldedBatch) -> Layout:
+        """Where the payments of a batch lie, with what this model asks of their days."""
+        return Layout.of(batch, self.device, days=self.meetings is not None)
 
     def statistics(self, batch: FoldedBatch) -> Tensor:
         """(S, K) what is counted of each segment, scaled: 0 = the mean segment of training."""
@@ -238,13 +274,13 @@ class LBSF(nn.Module):
     def forward(self, batch: FoldedBatch) -> Tensor:
         """(B,) logits of default; positive = risky."""
         self._check(batch)
-        layout = Layout.of(batch, self.device)
+        layout = self.layout(batch)
         return self._decode(self.fused(batch), self.statistics(batch), layout)
 
     def forward_with_attention(self, batch: FoldedBatch) -> tuple[Tensor, Attention]:
         """(B,) logits and where the model looked."""
         self._check(batch)
-        layout = Layout.of(batch, self.device)
+        layout = self.layout(batch)
         found: dict[str, Any] = {}
         logits = self._decode(self.fused(batch), self.statistics(batch), layout, found)
         return logits, Attention(
@@ -295,7 +331,7 @@ class LBSF(nn.Module):
     def forecasts(self, batch: FoldedBatch) -> Tensor:
         """(B, config.forecasts) what pre-training says comes next."""
         self._check(batch)
-        layout = Layout.of(batch, self.device)
+        layout = self.layout(batch)
         users, _ = self.represent(self.fused(batch), self.statistics(batch), layout)
         said: Tensor = self.forecast(users)
         return said
@@ -310,6 +346,8 @@ class LBSF(nn.Module):
         """(B, U) users and (S, D) related merchants; weights go to `found` where it is given."""
         counted = statistics[:, : len(STATISTICS)]
         merchants, payment_weights = self.merchant_vectors(fused, counted, layout)
+        if self.meetings is not None:
+            merchants = self.meetings(merchants, layout.days, layout.buckets)
         relations: list[list[Tensor]] = []
         for layer in self.relations:
             weights: list[Tensor] | None = None if found is None else []
@@ -327,33 +365,33 @@ class LBSF(nn.Module):
             }
         return users, merchants
 
-    def segment_states(self, batch: FoldedBatch) -> tuple[Tensor, Tensor]:
-        """What is known of each segment whatever else the user pays: all that a score needs of it.
-
-        Returns:
-            (S, D) merchant vectors before relations, and (S, K) float64 figures that add up over a
-            user's segments (rhythm and levels, not scaled).
-        """
+    def segment_states(self, batch: FoldedBatch) -> States:
+        """The states of the S segments of a batch."""
         self._check(batch)
-        layout = Layout.of(batch, self.device)
+        layout = self.layout(batch)
         statistics = self.statistics(batch)
         counted, rest = statistics[:, : len(STATISTICS)], statistics[:, len(STATISTICS) :].double()
         vectors, _ = self.merchant_vectors(self.fused(batch), counted, layout)
         parts = self._user_parts()
         mean = [p.segment_mean.double() for p in parts] or [rest.new_zeros(0)]
         scale = [p.segment_scale.double() for p in parts] or [rest.new_ones(0)]
-        return vectors, rest * torch.cat(scale) + torch.cat(mean)
+        return States(vectors, rest * torch.cat(scale) + torch.cat(mean), layout.days)
 
-    def logits_of_segments(self, vectors: Tensor, user_offsets: Tensor, totals: Tensor) -> Tensor:
+    def logits_of_segments(
+        self, vectors: Tensor, days: Tensor, user_offsets: Tensor, totals: Tensor
+    ) -> Tensor:
         """(B,) logits of users put together from segments: the same function as `forward`.
 
         Args:
             vectors: (S, D) merchant vectors before relations, user by user.
+            days: (S, DAYS) when each was paid.
             user_offsets: (B + 1,).
             totals: (B, K) sums over each user's segments.
         """
         if len(vectors):
             buckets = [Bucket(rows, user_offsets) for rows in length_buckets(user_offsets.diff())]
+            if self.meetings is not None:
+                vectors = self.meetings(vectors, days, buckets)
             for layer in self.relations:
                 vectors = layer(vectors, buckets)
         users, _ = self.users(vectors, user_offsets, segment_ids(user_offsets))
@@ -426,4 +464,4 @@ def _per_sample(layers: list[list[Tensor]], layout: Layout, heads: int) -> list[
     return found
 
 
-__all__ = ["LBSF", "STATISTICS", "Attention", "Layout"]
+__all__ = ["LBSF", "STATISTICS", "Attention", "Layout", "States"]

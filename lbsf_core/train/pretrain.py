@@ -24,7 +24,7 @@ from lbsf_core.errors import LbsfError
 from lbsf_core.files import code_hash, sha256
 from lbsf_core.fold.batch import FoldedBatch, Ints
 from lbsf_core.model.bundle import Bundle, versions
-from lbsf_core.model.lbsf import LBSF, Layout
+from lbsf_core.model.lbsf import LBSF
 from lbsf_core.score.scorer import passes
 from lbsf_core.train.histories import Histories, read_histories
 from lbsf_core.train.loop import Progress, best_device, run_epochs
@@ -55,7 +55,7 @@ class _Task(nn.Module):
     def loss(self, batch: FoldedBatch, again: Tensor, flags: Tensor, figures: Tensor) -> Tensor:
         """Mean over the flags, plus that over the figures, plus half of that over merchants."""
         model = self.model
-        layout = Layout.of(batch, model.device)
+        layout = model.layout(batch)
         users, merchants = model.represent(model.fused(batch), model.statistics(batch), layout)
         said = model.forecast(users)
         known = torch.isfinite(figures)

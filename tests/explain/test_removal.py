@@ -32,6 +32,8 @@ CONFIGS = (
     replace(SMALL, levels="none"),
     replace(SMALL, levels="none", rhythm=False),
     replace(SMALL, forecasts=3),
+    replace(SMALL, meetings=True),
+    replace(SMALL, meetings=True, relation_layers=0),
 )
 
 
