@@ -21,6 +21,9 @@ from lbsf_core.model.relation import Bucket
 
 #: Days before the cutoff that are looked at, and how near two payments meet.
 DAYS, NEAR = 180, 2
+#: Makes gates loud enough to learn from: with 1, two of three runs on 8,000 simulated users never
+#: found the planted pair.
+SCALE = 3.0
 #: What a gate reads of two merchants.
 _FEATURES = 4
 
@@ -43,8 +46,7 @@ class Meetings(nn.Module):
         self.norm = layer_norm(width)
         self.value = nn.Linear(width, width)
         self.gate = nn.Linear(_FEATURES, heads, bias=False)  # no meeting, no word
-        self.out = nn.Linear(width, width, bias=False)
-        nn.init.zeros_(self.out.weight)  # nothing is heard until training finds it worth hearing
+        self.out = nn.Linear(width, width)
 
     def forward(self, merchants: Tensor, days: Tensor, buckets: list[Bucket]) -> Tensor:
         """(S, D) merchants, (S, DAYS) days -> (S, D)."""
@@ -55,7 +57,7 @@ class Meetings(nn.Module):
             users, slots = bucket.rows.shape
             rows = bucket.rows.flatten()
             paid = days.to(values.dtype).index_select(0, rows).view(users, slots, -1)
-            gates = self.gate(_features(paid * bucket.real[..., None]))  # (B', W, W, H)
+            gates = self.gate(SCALE * _features(paid * bucket.real[..., None]))  # (B', W, W, H)
             own = values.index_select(0, rows).view(users, slots, self.heads, -1)
             said = torch.einsum("bijh,bjhd->bihd", gates, own).reshape(-1, width)
             heard = heard.index_copy(0, bucket.segments, said.index_select(0, bucket.slots))
