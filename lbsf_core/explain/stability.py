@@ -53,12 +53,14 @@ def stages(model: LBSF) -> dict[str, tuple[str, ...]]:
     relations = {
         f"relations {at + 1}": (f"relations.{at}.",) for at in reversed(range(len(model.relations)))
     }
+    meetings = {"meetings": ("meetings.",)} if model.config.meetings else {}
     forecast = {"forecast": ("forecast.",)} if model.config.forecasts else {}
     return {
         "head": ("head.",),
         **forecast,
         "pooling": ("users.", "rhythm.", "levels."),
         **relations,
+        **meetings,
         "merchants": ("merchants.", "payment_norm.", "payment_block."),
         "encoders": ("encoders.", "gates"),
     }

@@ -28,7 +28,9 @@ TRAIN = random_batch(99, 20)
 ONE = random_batch(4, 1, payments=20)
 
 
-@pytest.mark.parametrize("changes", [{}, {"relation_layers": 2}, {"forecasts": 3}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"relation_layers": 2}, {"forecasts": 3}, {"meetings": True}], ids=str
+)
 def test_every_weight_has_one_stage(changes: dict) -> None:
     model = small_model(TRAIN, config=replace(SMALL, **changes))
     found = stages(model)
