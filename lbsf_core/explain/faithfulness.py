@@ -25,12 +25,9 @@ import numpy.typing as npt
 import torch
 
 from lbsf_core.explain.gradient import integrated_gradients
-from lbsf_core.explain.removal import Coalitions
-from lbsf_core.fold.batch import FoldedBatch
+from lbsf_core.explain.removal import Coalitions, refolds
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.model.bundle import Bundle
-from lbsf_core.model.lbsf import LBSF
-from lbsf_core.score.scorer import batch_logits
 
 Floats = npt.NDArray[np.float64]
 Masks = npt.NDArray[np.bool_]
@@ -82,7 +79,7 @@ def faithfulness(
         merchants, payments = rank(coalitions, budget=budget, seed=seed + int(row))
         found["merchants"].append(measure(coalitions.logits, merchants, greedy=True))
         if len(batch.amounts) <= MOST_PAYMENTS:
-            found["payments"].append(measure(_refolds(bundle.model, batch), payments))
+            found["payments"].append(measure(refolds(bundle.model, batch), payments))
         if progress:
             progress(done + 1, len(rows))
     return {
@@ -99,21 +96,6 @@ def draw(store: FoldedStore, users: int, seed: int, least: int = 2) -> npt.NDArr
     rows = rng.permutation(np.flatnonzero(frame["segments"].to_numpy() >= least))
     first = ~frame["user_id"].iloc[rows].duplicated().to_numpy()
     return rows[first][:users].astype(np.int64)
-
-
-def _refolds(model: LBSF, batch: FoldedBatch) -> Callable[[Masks], Floats]:
-    """(C, N) which payments stay -> (C,) logits of the histories folded from them."""
-
-    def logits(masks: Masks) -> Floats:
-        step = max(1, 32_768 // max(1, masks.shape[1]))
-        parts = []
-        for begin in range(0, len(masks), step):
-            some = masks[begin : begin + step]
-            copies = batch.select(np.zeros(len(some), dtype=np.int64))
-            parts.append(batch_logits(model, [copies.keep(some.ravel())]))
-        return np.concatenate(parts) if parts else np.zeros(0)
-
-    return logits
 
 
 def rank(
@@ -142,7 +124,7 @@ def rank(
 
     alone = np.zeros(len(size))
     if len(size) <= MOST_PAYMENTS:
-        alone = values.whole - _refolds(model, batch)(~np.eye(len(size), dtype=bool))
+        alone = values.whole - refolds(model, batch)(~np.eye(len(size), dtype=bool))
     merchants = {
         "removal": push * values.values,
         "gradient": push * by_merchant(gradient),
