@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,6 @@ from lbsf_core.errors import LbsfError, UnknownUserError, WorkspaceError
 from lbsf_core.evaluate.intervals import wilson
 from lbsf_core.explain.result import TOLERANCE
 from lbsf_core.files import check_hashes, read_json, recover
-from lbsf_core.fold.store import FoldedStore
 from lbsf_core.model.bundle_files import check_bundle
 from lbsf_core.workspace import cohorts
 from lbsf_core.workspace.layout import ATTRIBUTIONS, MANIFEST, PERFORMANCE, WORKSPACE_VERSION
@@ -31,7 +29,6 @@ from lbsf_core.workspace.types import (
 
 if TYPE_CHECKING:
     from lbsf_core.explain.importance import By
-    from lbsf_core.model.bundle import Bundle
 
 _AGAIN = "Make the workspace again with `lbsf workspace`."
 #: Below this many payments a score rests on little.
@@ -102,18 +99,6 @@ class Workspace(Questions):
             _ = workspace.store  # checks its own hashes
             check_bundle(path / "bundle")
         return workspace
-
-    @cached_property
-    def store(self) -> FoldedStore:
-        """The folded store."""
-        return FoldedStore.open(self.path / "store")
-
-    @cached_property
-    def bundle(self) -> Bundle:
-        """The bundle. Loads the model's framework, which opening a workspace does not."""
-        from lbsf_core.model.bundle import Bundle
-
-        return Bundle.load(self.path / "bundle")
 
     def summary(self) -> Summary:
         """What the workspace holds."""

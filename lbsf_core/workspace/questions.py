@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -27,15 +28,19 @@ if TYPE_CHECKING:
 class Questions:
     """The part of a workspace that asks the model, whose framework the first question loads."""
 
+    path: Path
+
     @cached_property
     def store(self) -> FoldedStore:
         """The folded store."""
-        raise NotImplementedError
+        return FoldedStore.open(self.path / "store")
 
     @cached_property
     def bundle(self) -> Bundle:
-        """The bundle."""
-        raise NotImplementedError
+        """The bundle. Loads the model's framework, which opening a workspace does not."""
+        from lbsf_core.model.bundle import Bundle
+
+        return Bundle.load(self.path / "bundle")
 
     def explanation(
         self,
@@ -86,9 +91,8 @@ class Questions:
         relation; largest interactions first.
         """
         from lbsf_core.explain.engines import pairs
-        from lbsf_core.explain.removal import Coalitions
 
-        return pairs(self.explanation(case), Coalitions(self.bundle.model, self._batch(case)))
+        return pairs(self.bundle.model, self._batch(case))
 
     def what_if(self, case: Case, edits: Sequence[Mapping[str, Any]]) -> WhatIf:
         """The score after edits, each given as the JSON of `explain.edits.Edit`.
