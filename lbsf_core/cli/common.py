@@ -27,6 +27,9 @@ from lbsf_core.settings import presets
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lbsf_core.fold.batch import FoldedBatch
+    from lbsf_core.fold.store import FoldedStore
+
 app = typer.Typer(
     name="lbsf",
     no_args_is_help=True,
@@ -51,6 +54,10 @@ SettingsPath = Annotated[
         help=f"TOML file with [model], [train], [pretrain], or one of: {', '.join(presets())}. "
         "Options given beside it win.",
     ),
+]
+UserId = Annotated[str, typer.Option("--user", help="User id.")]
+Cutoff = Annotated[
+    str | None, typer.Option(help="ISO date or time (UTC) of the sample; the latest if left out.")
 ]
 Seed = Annotated[int, typer.Option(help="Same seed, same numbers.")]
 
@@ -113,3 +120,11 @@ def instant(text: str | None) -> pd.Timestamp | None:
     except ValueError as error:
         raise LbsfError(f"'{text}' is no ISO date; write it as 2016-10-01.") from error
     return pd.Timestamp(when.replace(tzinfo=UTC) if when.tzinfo is None else when)
+
+
+def read_sample(store: Path, user: str, cutoff: str | None) -> tuple[FoldedStore, FoldedBatch]:
+    """The store, and the one sample that --user and --cutoff mean."""
+    from lbsf_core.fold.store import FoldedStore
+
+    folded = FoldedStore.open(store)
+    return folded, folded.read([folded.find(user, instant(cutoff))])

@@ -11,15 +11,17 @@ from rich.table import Table
 from lbsf_core.cli.common import (
     AsJson,
     BundlePath,
+    Cutoff,
     Out,
     Seed,
     StorePath,
+    UserId,
     app,
     bar_of,
     console,
-    instant,
     plain,
     print_json,
+    read_sample,
     show,
 )
 from lbsf_core.errors import LbsfError
@@ -35,10 +37,8 @@ SHOWN = 20
 def explain(
     store: StorePath,
     bundle: BundlePath,
-    user: Annotated[str, typer.Option(help="User id.")],
-    cutoff: Annotated[
-        str | None, typer.Option(help="ISO date or time (UTC); the latest if left out.")
-    ] = None,
+    user: UserId,
+    cutoff: Cutoff = None,
     method: Annotated[
         Literal["gradient", "removal"],
         typer.Option(
@@ -67,16 +67,15 @@ def explain(
 ) -> None:
     """Explain one score: merchants, payments and fields that add up, and where the model looked."""
     from lbsf_core.explain.engines import explain_one
-    from lbsf_core.fold.store import FoldedStore
     from lbsf_core.model.bundle import Bundle
 
     if merchant and method != "removal":
         raise LbsfError("--merchant goes with --method removal.")
-    folded = FoldedStore.open(store)
+    folded, batch = read_sample(store, user, cutoff)
     found = explain_one(
         folded,
         Bundle.load(bundle),
-        folded.find(user, instant(cutoff)),
+        batch,
         method=method,
         baseline=baseline,
         threshold=threshold,
@@ -138,19 +137,15 @@ def _add(table: Table, name: str, told: tuple[str, str], row: Mapping[Any, Any])
 def attention(
     store: StorePath,
     bundle: BundlePath,
-    user: Annotated[str, typer.Option(help="User id.")],
-    cutoff: Annotated[
-        str | None, typer.Option(help="ISO date or time (UTC); the latest if left out.")
-    ] = None,
+    user: UserId,
+    cutoff: Cutoff = None,
     as_json: AsJson = False,
 ) -> None:
     """Where the model looked in one history, by head too, and how evenly. Never a cause."""
     from lbsf_core.explain.attention import attention_view
-    from lbsf_core.fold.store import FoldedStore
     from lbsf_core.model.bundle import Bundle
 
-    folded = FoldedStore.open(store)
-    batch = folded.read([folded.find(user, instant(cutoff))])
+    _, batch = read_sample(store, user, cutoff)
     found = attention_view(Bundle.load(bundle).model, batch)
     if as_json:
         print_json({"user": user} | found.to_dict())
@@ -175,10 +170,8 @@ def attention(
 def pairs(
     store: StorePath,
     bundle: BundlePath,
-    user: Annotated[str, typer.Option(help="User id.")],
-    cutoff: Annotated[
-        str | None, typer.Option(help="ISO date or time (UTC); the latest if left out.")
-    ] = None,
+    user: UserId,
+    cutoff: Cutoff = None,
     by: Annotated[
         Literal["interaction", "relation"], typer.Option(help="Which comes first.")
     ] = "interaction",
@@ -186,14 +179,10 @@ def pairs(
 ) -> None:
     """Pairs of merchants: what both are worth beyond each alone, and the relation weight beside."""
     from lbsf_core.explain.engines import pairs as run
-    from lbsf_core.explain.gradient import explain as gradient
-    from lbsf_core.explain.removal import Coalitions
-    from lbsf_core.fold.store import FoldedStore
     from lbsf_core.model.bundle import Bundle
 
-    folded, loaded = FoldedStore.open(store), Bundle.load(bundle)
-    batch = folded.read([folded.find(user, instant(cutoff))])
-    frame = run(gradient(loaded, batch)[0], Coalitions(loaded.model, batch))
+    _, batch = read_sample(store, user, cutoff)
+    frame = run(Bundle.load(bundle).model, batch)
     order = frame[by].abs().sort_values(ascending=False, kind="stable").index
     rows = frame.loc[order].to_dict("records")
     if as_json:

@@ -11,12 +11,14 @@ from rich.table import Table
 from lbsf_core.cli.common import (
     AsJson,
     BundlePath,
+    Cutoff,
     StorePath,
+    UserId,
     app,
     console,
-    instant,
     plain,
     print_json,
+    read_sample,
     show,
 )
 
@@ -28,10 +30,8 @@ if TYPE_CHECKING:
 def reasons(
     store: StorePath,
     bundle: BundlePath,
-    user: Annotated[str, typer.Option(help="User id.")],
-    cutoff: Annotated[
-        str | None, typer.Option(help="ISO date or time (UTC); the latest if left out.")
-    ] = None,
+    user: UserId,
+    cutoff: Cutoff = None,
     threshold: Annotated[
         float | None,
         typer.Option(
@@ -59,14 +59,13 @@ def reasons(
     from lbsf_core.explain.codes import Catalogue
     from lbsf_core.explain.kinds import Kinds
     from lbsf_core.explain.reasons import reasons as run
-    from lbsf_core.fold.store import FoldedStore
     from lbsf_core.model.bundle import Bundle
 
     codes, known = Catalogue.load(catalogue), Kinds.load(kinds)
-    folded = FoldedStore.open(store)
+    _, batch = read_sample(store, user, cutoff)
     found = run(
         Bundle.load(bundle),
-        folded.read([folded.find(user, instant(cutoff))]),
+        batch,
         threshold=threshold,
         always=always,
         language=language,

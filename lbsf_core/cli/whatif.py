@@ -13,25 +13,21 @@ from rich.table import Table
 from lbsf_core.cli.common import (
     AsJson,
     BundlePath,
+    Cutoff,
     StorePath,
+    UserId,
     app,
     console,
-    instant,
     plain,
     print_json,
+    read_sample,
     show,
 )
 from lbsf_core.errors import EditError
 
 if TYPE_CHECKING:
     from lbsf_core.explain.edits import Edit
-    from lbsf_core.fold.batch import FoldedBatch
-    from lbsf_core.model.bundle import Bundle
 
-User = Annotated[str, typer.Option(help="User id.")]
-Cutoff = Annotated[
-    str | None, typer.Option(help="ISO date or time (UTC) of the sample; the latest if left out.")
-]
 Threshold = Annotated[float, typer.Option(help="PD below which a user is approved.")]
 Merchants = Annotated[list[str] | None, typer.Option(help="May be repeated.")]
 
@@ -40,7 +36,7 @@ Merchants = Annotated[list[str] | None, typer.Option(help="May be repeated.")]
 def what_if(
     store: StorePath,
     bundle: BundlePath,
-    user: User,
+    user: UserId,
     cutoff: Cutoff = None,
     remove: Merchants = None,
     scale: Annotated[
@@ -64,13 +60,14 @@ def what_if(
 ) -> None:
     """Change one user's payments, fold them again and see the score move."""
     from lbsf_core.explain.whatif import what_if as run
+    from lbsf_core.model.bundle import Bundle
 
     made = [
         *_simple(remove or (), scale or (), stop or (), shift or (), window),
         *(_read(edits) if edits else ()),
     ]
-    loaded, batch, days = _sample(store, bundle, user, cutoff)
-    found = run(loaded, batch, made, window_days=days)
+    folded, batch = read_sample(store, user, cutoff)
+    found = run(Bundle.load(bundle), batch, made, window_days=folded.config.window_days)
     if as_json:
         print_json(found.to_dict())
         return
@@ -89,16 +86,18 @@ def what_if(
 def history(
     store: StorePath,
     bundle: BundlePath,
-    user: User,
+    user: UserId,
     cutoff: Cutoff = None,
     months: Annotated[int, typer.Option(help="How far back.", min=1)] = 12,
     as_json: AsJson = False,
 ) -> None:
     """The score of one user month by month, the cutoff moved back."""
     from lbsf_core.explain.whatif import score_history
+    from lbsf_core.model.bundle import Bundle
 
-    loaded, batch, days = _sample(store, bundle, user, cutoff)
-    found = score_history(loaded, batch, window_days=days, months=months)
+    folded, batch = read_sample(store, user, cutoff)
+    window = folded.config.window_days
+    found = score_history(Bundle.load(bundle), batch, window_days=window, months=months)
     if as_json:
         print_json({"user": user, "history": [one.to_dict() for one in found]})
         return
@@ -106,9 +105,9 @@ def history(
     for heading in ("cutoff", "PD", "logit", "payments", "window"):
         table.add_column(heading, justify="right")
     for one in found:
-        window = "whole" if one.whole else "cut short"
+        known = "whole" if one.whole else "cut short"
         told = (f"{one.cutoff:%Y-%m-%d}", f"{one.pd:.1%}", f"{one.logit:.3f}")
-        table.add_row(*told, f"{one.payments:,}", window)
+        table.add_row(*told, f"{one.payments:,}", known)
     console.print(table)
 
 
@@ -116,7 +115,7 @@ def history(
 def counterfactual(
     store: StorePath,
     bundle: BundlePath,
-    user: User,
+    user: UserId,
     threshold: Threshold,
     cutoff: Cutoff = None,
     leave: Annotated[
@@ -129,10 +128,11 @@ def counterfactual(
 ) -> None:
     """The smallest changes that bring a score under a threshold, each scored from the start."""
     from lbsf_core.explain.counterfactual import counterfactuals
+    from lbsf_core.model.bundle import Bundle
 
-    loaded, batch, _ = _sample(store, bundle, user, cutoff)
+    _, batch = read_sample(store, user, cutoff)
     found = counterfactuals(
-        loaded, batch, threshold, leave=leave or (), touch_regular=touch_regular
+        Bundle.load(bundle), batch, threshold, leave=leave or (), touch_regular=touch_regular
     )
     if as_json:
         print_json(found.to_dict())
@@ -150,16 +150,17 @@ def counterfactual(
 def sufficient(
     store: StorePath,
     bundle: BundlePath,
-    user: User,
+    user: UserId,
     threshold: Threshold,
     cutoff: Cutoff = None,
     as_json: AsJson = False,
 ) -> None:
     """The fewest merchants and payments of one user that alone keep the decision."""
     from lbsf_core.explain.sufficient import sufficient as run
+    from lbsf_core.model.bundle import Bundle
 
-    loaded, batch, _ = _sample(store, bundle, user, cutoff)
-    found = run(loaded, batch, threshold)
+    _, batch = read_sample(store, user, cutoff)
+    found = run(Bundle.load(bundle), batch, threshold)
     if as_json:
         print_json(found.to_dict())
         return
@@ -172,18 +173,6 @@ def sufficient(
         told = (plain(str(row.merchant)), f"{row.timestamp:%Y-%m-%d %H:%M}", f"{row.amount:,.2f}")
         table.add_row(*told, plain(str(row.description)))
     console.print(table)
-
-
-def _sample(
-    store: Path, bundle: Path, user: str, cutoff: str | None
-) -> tuple[Bundle, FoldedBatch, int | None]:
-    """The bundle, the user's sample and the store's window."""
-    from lbsf_core.fold.store import FoldedStore
-    from lbsf_core.model.bundle import Bundle
-
-    folded = FoldedStore.open(store)
-    batch = folded.read([folded.find(user, instant(cutoff))])
-    return Bundle.load(bundle), batch, folded.config.window_days
 
 
 def _simple(

@@ -14,9 +14,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, get_args
 
+import numpy as np
 import pandas as pd
 
 from lbsf_core.errors import LbsfError
+from lbsf_core.explain.attention import attention_view
 from lbsf_core.explain.baselines import (
     EMPTY,
     TYPICAL_PAYMENT,
@@ -30,6 +32,7 @@ from lbsf_core.explain.result import Explanation
 from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.model.bundle import Bundle
+from lbsf_core.model.lbsf import LBSF
 
 Method = Literal["gradient", "removal"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -90,7 +93,7 @@ def explain_sample(
 def explain_one(
     store: FoldedStore,
     bundle: Bundle,
-    sample: int,
+    batch: FoldedBatch,
     *,
     method: Method = "gradient",
     baseline: str | None = None,
@@ -102,9 +105,9 @@ def explain_one(
     """Explain a sample of a store, and say where another baseline would put others first.
 
     Args:
-        store: holds the sample and the real users that baselines are made of.
+        store: the real users that baselines are made of.
         bundle: the model and its calibration.
-        sample: its number.
+        batch: one sample of it.
         method: the engine.
         baseline: name of one of `baselines.BASELINES`.
         threshold: PD below which a user may be typical.
@@ -117,7 +120,7 @@ def explain_one(
     held = [find_baseline(store, bundle, name, threshold=threshold, seed=seed) for name in names]
     return explain_sample(
         bundle,
-        store.read([sample]),
+        batch,
         method=method,
         baseline=held[0],
         others=held[1:],
@@ -127,33 +130,28 @@ def explain_one(
     )
 
 
-def pairs(found: Explanation, coalitions: Coalitions) -> pd.DataFrame:
-    """Every pair of merchants: what they are worth together, and how the model looks from one to
-    the other.
-
-    Args:
-        found: an explanation of the sample.
-        coalitions: of the same sample.
+def pairs(model: LBSF, batch: FoldedBatch) -> pd.DataFrame:
+    """Every pair of merchants of one sample: what they are worth together, and how the model looks
+    from one to the other.
 
     Returns:
         first, second (segments), merchant, merchant_2, interaction (logit units, see
         `Coalitions.interactions`), relation (weight from the first to the second and back, mean
         of both and of heads), largest interactions first.
     """
-    together, relations = coalitions.interactions(), found.relations
-    rows = [
+    together = Coalitions(model, batch).interactions()
+    looked = attention_view(model, batch)
+    first, second = np.triu_indices(len(looked.merchants), 1)
+    names = np.asarray(looked.merchants, dtype=object)
+    frame = pd.DataFrame(
         {
-            "first": i,
-            "second": j,
-            "merchant": found.merchants[i],
-            "merchant_2": found.merchants[j],
-            "interaction": float(together[i, j]),
-            "relation": float(relations[i, j] + relations[j, i]) / 2,
+            "first": first,
+            "second": second,
+            "merchant": names[first],
+            "merchant_2": names[second],
+            "interaction": together[first, second],
+            "relation": (looked.relations + looked.relations.T)[first, second] / 2,
         }
-        for i in range(len(found.merchants))
-        for j in range(i + 1, len(found.merchants))
-    ]
-    columns = ["first", "second", "merchant", "merchant_2", "interaction", "relation"]
-    frame = pd.DataFrame(rows, columns=columns)
+    )
     order = frame["interaction"].abs().sort_values(ascending=False, kind="stable").index
     return frame.loc[order].reset_index(drop=True)

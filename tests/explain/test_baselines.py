@@ -180,7 +180,7 @@ def test_agreement_by_hand() -> None:
 
 @pytest.mark.parametrize("method", ["gradient", "removal"])
 def test_other_baselines_are_tried(store: FoldedStore, method: str) -> None:
-    found = explain_one(store, BUNDLE, 3, method=method, baseline="cohort mean")
+    found = explain_one(store, BUNDLE, store.read([3]), method=method, baseline="cohort mean")
     assert found.problems() == []
     assert "mean over" in found.baseline
     batch = store.read([3])
@@ -205,7 +205,7 @@ def test_baselines_that_an_engine_can_t_use_are_refused() -> None:
 def test_pairs_are_sorted_by_what_they_are_worth_together() -> None:
     found = explain_by_removal(BUNDLE, BATCH)
     coalitions = Coalitions(MODEL, BATCH)
-    frame = pairs(found, coalitions)
+    frame = pairs(MODEL, BATCH)
     count = len(found.merchants)
     assert len(frame) == count * (count - 1) // 2
     assert frame["interaction"].abs().is_monotonic_decreasing
