@@ -33,6 +33,9 @@ _NEEDS = {
     "cutoff": ("when",),
 }
 
+#: Carries the rows of payments through the fold, beside the extra numbers.
+_ROW = " row"
+
 
 @dataclass(frozen=True)
 class Edit:
@@ -282,10 +285,6 @@ class _Payments:
         numbers = dict(folded.numbers)
         rows = numbers.pop(_ROW).astype(np.int64)
         return Edited(replace(folded, numbers=numbers), rows, self.left)
-
-
-#: Carries the rows through the fold.
-_ROW = " row"
 
 
 def _day(when: datetime | None) -> str:
