@@ -188,8 +188,9 @@ def _payments(
     if selected is None and explanation.opened is not None:  # removal values one merchant's
         rows = payments[explanation.opened[payments["segment"]]]
         selected = str(rows["merchant"].iloc[0])
+    title = "Payments with their attribution" + ", whole and per field" * bool(explanation.fields)
     shell.section(
-        "Payments with their attribution, whole and per field",
+        title,
         f"{formats.plural(len(rows), 'payment')}"
         + ("" if selected is None else f" at {escape(selected, 'markdown', width=60)}")
         + f" · together {formats.effect(float(rows['attribution'].sum()))} logit · "
