@@ -72,7 +72,8 @@ def timeline(
         ],
     )  # fmt: skip
     named = rows[~rows["others"].astype(bool)]
-    figure.update_xaxes(_effect_axis(named["attribution"]), row=1, col=2)
+    ends = pd.concat([named["attribution"], named["lo"], named["hi"]])
+    figure.update_xaxes(_effect_axis(ends), row=1, col=2)
     reach = max(float(named["weight"].max()) * 1.08, 1e-6)
     figure.update_xaxes(tickformat=".2~%", range=[0, reach], nticks=4, row=1, col=3)
     style.finish(figure, height=len(rows) * ROW + 110, top=46)
@@ -169,6 +170,7 @@ def _bars(figure: go.Figure, rows: pd.DataFrame, selected: str | None) -> None:
             unselected={"marker": {"opacity": 0.3}},
             customdata=custom,
             hovertemplate="<b>%{customdata[1]}</b><br>attribution %{x:+.2r} logit<extra></extra>",
+            error_x=_whiskers(rows),
             showlegend=False,
         ),
         row=1,
@@ -188,6 +190,21 @@ def _bars(figure: go.Figure, rows: pd.DataFrame, selected: str | None) -> None:
         row=1,
         col=3,
     )
+
+
+def _whiskers(rows: pd.DataFrame) -> dict[str, object] | None:
+    """The 95 % intervals of sampled values; None where all are exact."""
+    if not (rows["hi"] > rows["lo"]).any():
+        return None
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": (rows["hi"] - rows["attribution"]).to_numpy(),
+        "arrayminus": (rows["attribution"] - rows["lo"]).to_numpy(),
+        "color": style.GREY,
+        "thickness": 1.5,
+        "width": 3,
+    }
 
 
 def _others(figure: go.Figure, rest: pd.DataFrame) -> None:

@@ -25,12 +25,19 @@ def summary(row: pd.Series, explanation: Explanation, currency: str) -> None:
                     f"out {escape(formats.money(row['money_out'], currency), 'markdown')}",
                     f"in {escape(formats.money(row['money_in'], currency), 'markdown')}",
                     f"{formats.day(row['first'])} to {formats.day(row['last'])}",
-                    f"attribution **{formats.effect(row['attribution'])}** logit",
+                    f"attribution **{formats.effect(row['attribution'])}** logit{_interval(row)}",
                     f"attention {formats.percent(row['weight'])}",
                     _goes_with(int(row["segment"]), explanation),
                 ]
             )
         )
+
+
+def _interval(row: pd.Series) -> str:
+    """The 95 % interval of a sampled value, in brackets; nothing where it is exact."""
+    if not row["hi"] > row["lo"]:
+        return ""
+    return f" ({formats.effect(row['lo'])} to {formats.effect(row['hi'])})"
 
 
 def _goes_with(segment: int, explanation: Explanation) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from dashboard.charts import lanes, relations
 from dashboard.charts.timeline import GL_FROM, dot_size, timeline
-from tests.dashboard.fake_workspace import EVIL, EVIL_TAG, SHOPS, make_explanation
+from tests.dashboard.fake_workspace import EVIL, EVIL_TAG, SHOPS, by_removal, make_explanation
 
 
 @pytest.fixture
@@ -143,3 +145,16 @@ def test_the_graph_sizes_by_money_and_colours_by_effect(big):
     assert np.argmax(nodes.marker.size) == np.argmax(money)
     ups = [c == "#D55E00" for c in nodes.marker.color]
     assert ups == (rows["attribution"] > 0).tolist()
+
+
+def test_sampled_values_carry_their_interval_and_exact_ones_none():
+    exact = make_explanation()
+    assert timeline(_arranged(exact), currency="EUR").data[-2].error_x.array is None
+    sampled = by_removal(exact, exact.merchants[:1])
+    arranged = _arranged(sampled)
+    bars = timeline(arranged, currency="EUR").data[-2]
+    np.testing.assert_allclose(bars.error_x.array, 0.02)
+    np.testing.assert_allclose(bars.error_x.arrayminus, 0.02)
+    wide = replace(sampled, merchant_hi=sampled.merchant_hi + 5)
+    reach = timeline(_arranged(wide), currency="EUR").layout.xaxis2.range
+    assert reach[1] > wide.merchant_hi.max()

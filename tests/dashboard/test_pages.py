@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -296,6 +297,7 @@ def test_removal_values_the_payments_of_one_merchant(open_page: Open):
     assert not at.exception
     assert f"{escape('removal (Shapley)', 'markdown')}, 2,000 coalitions" in words(at)
     assert f"at {SHOPS[1]}" in words(at)
+    assert re.search(r"attribution \*\*\S+\*\* logit \(\S+ to \S+\)", words(at))
     at = open_page("user", user="U001", engine="Removal")  # nobody chosen: the strongest one
     assert not at.exception
     assert "payments at " in words(at)
