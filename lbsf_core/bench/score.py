@@ -82,7 +82,7 @@ def _bench_length(length: int, users: int, rounds: int, width: int, seed: int) -
     contestants: dict[str, nn.Module] = {
         "lbsf": model,
         "transformer": FlatPeer(model, TransformerBody(width, config.heads, LAYERS)),
-        "gru": FlatPeer(model, GRUBody(width)),
+        "gru": FlatPeer(model, GRUBody(width, width)),
     }
     passes = {name: list(_passes(batch, length, PASS_PAYMENTS[name])) for name in contestants}
     seconds: dict[str, list[float]] = {name: [] for name in contestants}

@@ -98,7 +98,9 @@ def _main(name: str, length: int, users: int, steps: int, width: int, seed: int)
     model: torch.nn.Module = LBSF.fit(config, (), batch)
     if name != "lbsf":
         assert isinstance(model, LBSF)  # noqa: S101 - made a line before
-        body = GRUBody(width) if name == "gru" else TransformerBody(width, config.heads, LAYERS)
+        body = (
+            GRUBody(width, width) if name == "gru" else TransformerBody(width, config.heads, LAYERS)
+        )
         model = FlatPeer(model, body)
     optimizer = torch.optim.AdamW(model.parameters())
     model.train()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -139,7 +140,7 @@ def run_fold(
     for run in runs:
         if (work / run.file).is_file():
             continue
-        contestant = CONTESTANTS[run.contestant]
+        began, contestant = time.process_time(), CONTESTANTS[run.contestant]
         oof, scores = None, []
         for member, (rows, held) in enumerate(inner):
             outputs = ask(run, member, rows, np.concatenate([held, test]), first + member)
@@ -168,7 +169,7 @@ def run_fold(
                 "logit": np.concatenate([inside, logits]),
             }
         )
-        write_run(work / run.file, frame, code)
+        write_run(work / run.file, frame, code, time.process_time() - began)
 
 
 def _combine(
@@ -304,7 +305,7 @@ def fill(
         fits += 1
         path = work / run.plan / Run(run.label, run.contestant, run.repeat, run.fold).file
         if not path.is_file():
-            write_run(path, run.rows, run.code)
+            write_run(path, run.rows, run.code, run.cpu_seconds)
     return fits, len(runs) - fits
 
 

@@ -299,7 +299,7 @@ def _gru(
     config: ModelConfig, extra: tuple[Field, ...], setting: Setting, part: FoldedBatch
 ) -> torch.nn.Module:
     encoder = LBSF.fit(replace(config, user_gap=True), extra, part)
-    return FlatPeer(encoder, GRUBody(config.width), setting.newest)
+    return FlatPeer(encoder, GRUBody(config.width, config.width), setting.newest)
 
 
 def _transformer(

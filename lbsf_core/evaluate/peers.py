@@ -5,7 +5,7 @@ Both read the same payments in order of time through the same field encoders and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -15,18 +15,17 @@ from torch import Tensor, nn
 from lbsf_core.config import ModelConfig
 from lbsf_core.fold.batch import FoldedBatch, Ints, expand
 from lbsf_core.model.lbsf import LBSF, Layout
-from lbsf_core.model.ragged import length_buckets
+from lbsf_core.model.ragged import length_buckets, segment_sum
 from lbsf_core.payments.schema import Field
 
 
 class FlatPeer(nn.Module):
     """Field vectors in order of time, a sequence model, its mean and its last state, a head.
 
-    Samples of like length go side by side; slots beyond a sample's own payments are masked.
-
     Args:
         encoder: its field encoders, settings and width are used.
-        body: (B, T, D) and (B, T) which slots are payments, or None where all are -> (B, T, D).
+        body: (N, D) payments in order of time, sample by sample, and (B,) how many each sample
+            has -> (N, D).
         newest: only so many of the newest payments are read; None = all.
     """
 
@@ -41,25 +40,34 @@ class FlatPeer(nn.Module):
         """(B,) logits."""
         order = np.lexsort((batch.timestamps, batch.sample_of_payment))
         counts = batch.payment_counts
-        ends = np.cumsum(counts)
         kept = np.minimum(counts, self.newest) if self.newest else counts
-        rows = torch.from_numpy(order[expand(ends - kept, kept)])
-        fused = self.encoder.fused(batch)
+        rows = torch.from_numpy(order[expand(np.cumsum(counts) - kept, kept)])
+        fused = self.drop(self.encoder.fused(batch)[rows])
         lengths = torch.from_numpy(kept)
-        starts = lengths.cumsum(0) - lengths
-        pooled = fused.new_zeros(len(batch), 2 * fused.shape[1])
-        for samples in length_buckets(lengths):
-            size = lengths[samples]
-            slots = torch.arange(int(size.max()))
-            real = slots < size[:, None]
-            place = (starts[samples][:, None] + slots).clamp_max(len(rows) - 1)
-            full = bool(real.all())
-            states = self.body(self.drop(fused[rows[place]]), None if full else real)
-            last = states[torch.arange(len(size)), size - 1]
-            mean = (states * real[:, :, None]).sum(dim=1) / size[:, None]
-            pooled = pooled.index_copy(0, samples, torch.cat([mean, last], dim=1))
+        states = self.body(fused, lengths)
+        total = segment_sum(states, F.pad(lengths.cumsum(0), (1, 0)))
+        pooled = torch.cat([total / lengths.clamp_min(1)[:, None], _last(states, lengths)], dim=1)
         logits: Tensor = self.head(self.drop(pooled))[:, 0]
         return logits
+
+
+def _like_lengths(lengths: Tensor, growth: float) -> Iterator[tuple[Tensor, Tensor]]:
+    """Samples of like length side by side: their payments' places (B', T), and which are real.
+
+    Slots beyond a sample's own payments point at some other payment; they are not real.
+    """
+    starts, last = lengths.cumsum(0) - lengths, int(lengths.sum()) - 1
+    for samples in length_buckets(lengths, growth):
+        size = lengths[samples]
+        slots = torch.arange(int(size.max()))
+        yield (starts[samples][:, None] + slots).clamp_max(last), slots < size[:, None]
+
+
+def _last(states: Tensor, lengths: Tensor) -> Tensor:
+    """(B, W) the last of each sample's states, zeros where it has none."""
+    ends = lengths.cumsum(0) - 1
+    found = F.pad(states, (0, 0, 1, 0)).index_select(0, ends.clamp_min(-1) + 1)
+    return found * (lengths > 0)[:, None]
 
 
 class TransformerBody(nn.Module):
@@ -81,8 +89,16 @@ class TransformerBody(nn.Module):
             for _ in range(layers)
         )
 
-    def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
-        """(B, T, D) -> (B, T, D)."""
+    def forward(self, payments: Tensor, lengths: Tensor) -> Tensor:
+        """(N, D) -> (N, D); slots that are no payment are masked."""
+        states = torch.zeros_like(payments)
+        for place, real in _like_lengths(lengths, 1.25):
+            found = self._mixed(payments[place], None if bool(real.all()) else real)
+            states = states.index_copy(0, place[real], found[real])
+        return states
+
+    def _mixed(self, x: Tensor, real: Tensor | None) -> Tensor:
+        """(B, T, D) and (B, T) which slots are payments, or None where all are -> (B, T, D)."""
         b, t, d = x.shape
         mask = None if real is None else real[:, None, None, :]
         for norm, mix, out, feed in zip(self.norms, self.mixes, self.outs, self.feeds, strict=True):
@@ -98,15 +114,22 @@ class TransformerBody(nn.Module):
 
 
 class GRUBody(nn.Module):
-    """One GRU layer over time. (B, T, D) -> same."""
+    """One GRU layer over time.
 
-    def __init__(self, width: int) -> None:
+    What a step costs hardly depends on how many samples take it, so that few buckets are best
+    (128 samples of 10 to 160 payments, forwards and back: 36 ms, in twelve buckets 90 ms, as a
+    packed sequence 64 ms).
+    """
+
+    def __init__(self, size: int, width: int) -> None:
         super().__init__()
-        self.gru = nn.GRU(width, width, batch_first=True)
+        self.gru = nn.GRU(size, width, batch_first=True)
 
-    def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
-        """(B, T, D) -> (B, T, D); slots after the last payment change none before."""
-        states: Tensor = self.gru(x)[0]
+    def forward(self, payments: Tensor, lengths: Tensor) -> Tensor:
+        """(N, D) -> (N, W); a state knows its own payment and those before."""
+        states = payments.new_zeros(len(payments), self.gru.hidden_size)
+        for place, real in _like_lengths(lengths, 4.0):
+            states = states.index_copy(0, place[real], self.gru(payments[place])[0][real])
         return states
 
 
@@ -151,22 +174,14 @@ class SliceEncoder(nn.Module):
     def __init__(self, encoder: LBSF, width: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.gru = nn.GRU(encoder.config.width, width, batch_first=True)
+        self.body = GRUBody(encoder.config.width, width)
 
     def forward(self, batch: FoldedBatch) -> Tensor:
         """(B, W) embeddings of length 1: the GRU's last state."""
         order = np.lexsort((batch.timestamps, batch.sample_of_payment))
         fused = self.encoder.fused(batch)[torch.from_numpy(order)]
         lengths = torch.from_numpy(batch.payment_counts)
-        starts = lengths.cumsum(0) - lengths
-        states = fused.new_zeros(len(batch), self.gru.hidden_size)
-        for samples in length_buckets(lengths):
-            size = lengths[samples]
-            slots = torch.arange(int(size.max()))
-            place = (starts[samples][:, None] + slots).clamp_max(len(fused) - 1)
-            found = self.gru(fused[place])[0][torch.arange(len(size)), size - 1]
-            states = states.index_copy(0, samples, found)
-        return F.normalize(states, dim=1)
+        return F.normalize(_last(self.body(fused, lengths), lengths), dim=1)
 
     def loss(self, batch: FoldedBatch, owner: Tensor) -> Tensor:
         """Contrastive loss of slices, (B,) of which user each is."""
@@ -175,7 +190,8 @@ class SliceEncoder(nn.Module):
         same = owner[:, None] == owner
         itself = torch.eye(len(owner), dtype=torch.bool)
         near = distance[same & ~itself].pow(2).sum()
-        hardest = distance.masked_fill(same, torch.inf).topk(5, dim=1, largest=False).values
+        others = min(5, int((~same).sum(dim=1).min()))  # none where all slices are one user's
+        hardest = distance.masked_fill(same, torch.inf).topk(others, dim=1, largest=False).values
         far = (self.MARGIN - hardest).clamp_min(0.0).pow(2).sum()
         total: Tensor = (near + far) / len(owner)
         return total

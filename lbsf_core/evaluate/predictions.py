@@ -31,7 +31,7 @@ from lbsf_core.fold.batch import FoldedBatch
 _CODE = (
     "config.py",
     "settings.py",
-    "presets/*.toml",
+    "presets/few-labels.toml",
     "evaluate/aggregates.py",
     "evaluate/benchmark.py",
     "evaluate/contestants.py",
@@ -41,10 +41,12 @@ _CODE = (
     "fold/batch.py",
     "model/[!b]*.py",  # all but bundles
     "score/scorer.py",
-    "train/*.py",
+    "train/histories.py",
+    "train/loop.py",
+    "train/pretrain.py",
 )
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-_METADATA = b"lbsf"
+_METADATA, _SECONDS = b"lbsf", b"cpu_seconds"
 #: Of one run: the samples, and the columns that name a run in the file of all.
 _ROWS = ("row", "test", "logit")
 _KEYS = ("dataset", "plan", "label", "contestant", "repeat", "fold", "code")
@@ -54,6 +56,7 @@ _SCHEMA = pa.schema(
         ("repeat", pa.int16()),
         ("fold", pa.int16()),
         ("code", pa.dictionary(pa.int32(), pa.string())),
+        ("cpu_seconds", pa.float32()),
         ("row", pa.int32()),
         ("test", pa.bool_()),
         ("logit", pa.float32()),
@@ -94,16 +97,40 @@ def fingerprint(batch: FoldedBatch, labels: Mapping[str, np.ndarray[Any, Any]]) 
     return digest.hexdigest()
 
 
-def write_run(path: Path, rows: pd.DataFrame, code: str) -> None:
-    """Write what a run said: row, test, logit; and the hash of the code that made it."""
+def write_run(path: Path, rows: pd.DataFrame, code: str, seconds: float = 0.0) -> None:
+    """Write what a run said: row, test, logit; the hash of the code that made it, and its cost.
+
+    Args:
+        path: of the file.
+        rows: of the run.
+        code: hash of what made it.
+        seconds: processor time of the run; what several runs share counts for the first of them.
+    """
     table = pa.table({name: rows[name].to_numpy() for name in _ROWS})
-    schema = pa.schema([_SCHEMA.field(name) for name in _ROWS], {_METADATA: code.encode()})
+    about = {_METADATA: code.encode(), _SECONDS: f"{seconds:.1f}".encode()}
+    schema = pa.schema([_SCHEMA.field(name) for name in _ROWS], about)
     _write(table.cast(schema), path)
 
 
 def read_run(path: Path) -> pd.DataFrame:
     """What a run said: row, test, logit (float64)."""
     return pd.read_parquet(path).astype({"row": np.int64, "logit": np.float64})
+
+
+def _about_run(path: Path) -> tuple[str, float]:
+    """Hash of the code that made a run, and the processor time that it took."""
+    about = pq.read_schema(path).metadata or {}
+    code = about.get(_METADATA)
+    return code.decode() if code else contestant_code(), float(about.get(_SECONDS, b"0"))
+
+
+def cpu_seconds(folder: Path) -> dict[str, float]:
+    """Contestant -> processor time of all its runs in a working folder."""
+    found: dict[str, float] = {}
+    for path in sorted(folder.glob("*.*.*.*.parquet")):
+        contestant = path.name.split(".")[1]
+        found[contestant] = found.get(contestant, 0.0) + _about_run(path)[1]
+    return found
 
 
 def _write(table: pa.Table, path: Path) -> None:
@@ -121,7 +148,7 @@ def _write(table: pa.Table, path: Path) -> None:
 
 @dataclass(frozen=True)
 class KeptRun:
-    """One run: what names it, the code that made it, and its rows (row, test, logit)."""
+    """One run: what names it, the code that made it, processor time, rows (row, test, logit)."""
 
     dataset: str
     plan: str
@@ -130,6 +157,7 @@ class KeptRun:
     repeat: int
     fold: int
     code: str
+    cpu_seconds: float
     rows: pd.DataFrame
 
     @property
@@ -164,7 +192,9 @@ class Kept:
         for key, rows in frame.groupby(list(_KEYS), observed=True):
             # Training rows first, as a run itself has them.
             ordered = rows[list(_ROWS)].sort_values(["test", "row"], ignore_index=True)
-            self._take(KeptRun(**dict(zip(_KEYS, key, strict=True)), rows=ordered))
+            named = dict(zip(_KEYS, key, strict=True))
+            cost = float(rows["cpu_seconds"].iloc[0])
+            self._take(KeptRun(**named, cpu_seconds=cost, rows=ordered))
 
     def _take(self, run: KeptRun) -> None:
         self._runs[run.key] = run
@@ -196,20 +226,18 @@ class Kept:
         """
         self.check(dataset, samples)
         self._samples[dataset] = samples
-        present = contestant_code()
         for plan, folder in folders.items():
             for path in sorted(folder.glob("*.*.*.*.parquet")):
                 label, contestant, repeat, fold, _ = path.name.rsplit(".", 4)
-                stamp = (pq.read_schema(path).metadata or {}).get(_METADATA)
-                code = stamp.decode() if stamp else present
+                code, seconds = _about_run(path)
                 key = (dataset, plan, label, contestant, int(repeat), int(fold), code)
-                self._take(KeptRun(*key, read_run(path)))
+                self._take(KeptRun(*key, seconds, read_run(path)))
 
     def save(self) -> None:
         """Write the file (atomically)."""
         parts = []
         for _, run in sorted(self._runs.items()):
-            named = {name: getattr(run, name) for name in _KEYS}
+            named = {name: getattr(run, name) for name in (*_KEYS, "cpu_seconds")}
             rows = run.rows.sort_values("row").assign(**named)[_SCHEMA.names]
             parts.append(pa.Table.from_pandas(rows, preserve_index=False).cast(_SCHEMA))
         about = {

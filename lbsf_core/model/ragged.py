@@ -174,13 +174,18 @@ def layer_norm(width: int) -> torch.nn.LayerNorm:
 _GROWTH = 1.25
 
 
-def length_buckets(counts: Tensor) -> list[Tensor]:
-    """Row numbers of samples grouped by like number of segments; empty samples are left out."""
+def length_buckets(counts: Tensor, growth: float = _GROWTH) -> list[Tensor]:
+    """Row numbers of samples grouped by like number of segments; empty samples are left out.
+
+    Args:
+        counts: (B,) segments of each sample.
+        growth: by which factor they differ in one bucket, at most.
+    """
     order = torch.argsort(counts, stable=True)
     order = order[counts[order] > 0]
     if not len(order):
         return []
     sizes = counts[order].double()
-    level = torch.floor(torch.log(sizes) / math.log(_GROWTH))
+    level = torch.floor(torch.log(sizes) / math.log(growth))
     _, widths = torch.unique_consecutive(level, return_counts=True)
     return list(torch.split(order, widths.tolist()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +11,8 @@ import pytest
 import torch
 
 from lbsf_core.bench import bench_explain, bench_fold, bench_score, bench_train
-from lbsf_core.bench.data import folded_users
 from lbsf_core.bench.explain import _against_timeshap, ask_timeshap, default_timeshap
-from lbsf_core.config import ModelConfig
 from lbsf_core.errors import LbsfError
-from lbsf_core.evaluate.peers import FlatPeer, GRUBody, TransformerBody
-from lbsf_core.model.lbsf import LBSF
 
 
 def test_bench_fold_folds_the_same_as_pandas() -> None:
@@ -38,20 +33,6 @@ def test_bench_score_measures_all_three() -> None:
     assert found["machine"]["width"] == 16
     with pytest.raises(LbsfError, match="at least 1"):
         bench_score([])
-
-
-def test_peers_read_the_payments_in_order_of_time() -> None:
-    """Folding order is no order for them: permuted segments leave their logit as it is."""
-    batch = folded_users(40, 2, seed=0)
-    torch.manual_seed(0)
-    config = ModelConfig(width=16, heads=2)
-    model = LBSF.fit(config, (), batch)
-    order = np.concatenate([np.arange(a, b)[::-1] for a, b in pairwise(batch.user_offsets)])
-    for body in (TransformerBody(16, 2, 1), GRUBody(16)):
-        peer = FlatPeer(model, body).eval()
-        with torch.no_grad():
-            one, other = peer(batch), peer(batch.permute_segments(order))
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
 
 
 def test_bench_train_measures_all_three_and_their_memory() -> None:

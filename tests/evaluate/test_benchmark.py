@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -21,6 +22,7 @@ from lbsf_core.evaluate.contest import benchmark, compare_store
 from lbsf_core.evaluate.contestants import BLENDS, CONTESTANTS, Data, Setting
 from lbsf_core.evaluate.datasets import DATASETS
 from lbsf_core.evaluate.html import page
+from lbsf_core.evaluate.predictions import read_run
 from lbsf_core.evaluate.scores import read_scores, summarise
 from lbsf_core.fold.fold import fold
 from lbsf_core.fold.store import FoldedStore
@@ -118,8 +120,8 @@ def test_what_a_test_user_is_like_changes_nothing_for_the_others(
             strata = data.labels["label"].astype(np.int64)
             patch.setattr("lbsf_core.evaluate.benchmark._strata", lambda _, s=strata: s)
             run_fold(other, plan, 0, 0, [run], work)
-        found.append((work / run.file).read_bytes())
-    assert found[0] == found[1]
+        found.append(read_run(work / run.file))
+    pd.testing.assert_frame_equal(found[0], found[1], check_exact=True)
 
 
 def test_in_a_null_world_nobody_knows_anything(data: Data, tmp_path: Path) -> None:

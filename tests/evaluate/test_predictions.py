@@ -20,6 +20,7 @@ from lbsf_core.evaluate.predictions import (
     Kept,
     _hash_of,
     contestant_code,
+    cpu_seconds,
     fingerprint,
     read_run,
     write_run,
@@ -76,6 +77,19 @@ def test_kept_runs_come_back_as_they_were(
     assert fill(Kept(file), "elsewhere", data, plans, tmp_path / "none") == (0, 0)
 
 
+def test_what_a_run_cost_is_kept_with_it(data: Data, work: Path, tmp_path: Path) -> None:
+    assert cpu_seconds(work / "runs")["scorecard"] > 0
+    for number, seconds in enumerate((2.5, 4.0)):
+        source = work / "runs" / f"label.scorecard.0.{number}.parquet"
+        write_run(tmp_path / "w" / source.name, read_run(source), "code", seconds)
+    assert cpu_seconds(tmp_path / "w") == {"scorecard": 6.5}
+    kept = Kept(tmp_path / "kept.parquet")
+    kept.add("d", fingerprint(data.batch, data.labels), {"runs": tmp_path / "w"})
+    kept.save()
+    fill(Kept(kept.path), "d", data, {"runs": PLAN}, tmp_path / "back", any_code=True)
+    assert cpu_seconds(tmp_path / "back" / "runs") == {"scorecard": 6.5}
+
+
 def test_a_run_there_is_not_overwritten(data: Data, file: Path, tmp_path: Path) -> None:
     there = tmp_path / "new" / "runs" / PLAN.runs(data)[0].file
     there.parent.mkdir(parents=True)
@@ -88,7 +102,7 @@ def test_nothing_of_the_raw_data_is_in_the_file(data: Data, file: Path) -> None:
     table = pq.read_table(file)
     assert table.column_names == [
         *("dataset", "plan", "label", "contestant", "repeat", "fold", "code"),
-        *("row", "test", "logit"),
+        *("cpu_seconds", "row", "test", "logit"),
     ]
     assert table["label"].unique().to_pylist() == ["label"]  # its name, not its values
     raw = file.read_bytes()
