@@ -35,7 +35,9 @@ def main() -> None:
         shell.heading(title, state.ask(source, "summary"), badges)
     if case is None:
         return
-    case_header.figures(case)
+    header, reasons, why, lanes_of, table, between, edits = shell.places(7)
+    with header:
+        case_header.figures(case)
     if not case.payments:
         states.empty(
             "No payment lies in this window, so there is nothing to draw",
@@ -44,19 +46,25 @@ def main() -> None:
             icon="hourglass_empty",
         )
         return
-    reason_panel.show(source, case)
-    method, baseline = engine.choose(source)
-    explanation = _explained(source, case, method, baseline)
-    case_header.additivity(explanation)
+    with reasons:
+        reason_panel.show(source, case)
+    with why:
+        method, baseline = engine.choose(source)
+        explanation = _explained(source, case, method, baseline)
+        case_header.additivity(explanation)
     merchants = explanation.merchants_frame()
     payments = explanation.payments_frame()
-    selected = _timeline(case, merchants, payments)
-    if selected is not None:
-        row = merchants[merchants["merchant"] == selected].iloc[0]
-        merchant_panel.summary(row, explanation, case.currency)
-    _payments(case, payments, explanation, selected)
-    _relations(explanation, merchants, selected)
-    what_if.show(source, case, merchants)
+    with lanes_of:
+        selected = _timeline(case, merchants, payments)
+        if selected is not None:
+            row = merchants[merchants["merchant"] == selected].iloc[0]
+            merchant_panel.summary(row, explanation, case.currency)
+    with table:
+        _payments(case, payments, explanation, selected)
+    with between:
+        _relations(explanation, merchants, selected)
+    with edits:
+        what_if.show(source, case, merchants)
 
 
 def _explained(source: state.Source, case: Case, method: str, baseline: str | None) -> Explanation:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import state
 from dashboard.components import states
@@ -87,6 +88,15 @@ def honesty(summary: Summary) -> None:
             f"{escape(summary.label, 'markdown')}. Read rates and metrics as those of the proxy.",
             icon=":material/swap_horiz:",
         )
+
+
+def places(count: int) -> list[DeltaGenerator]:
+    """Places one under another that stay where they are, whatever is drawn in those above.
+
+    A widget that moves is for a moment drawn twice, and when the browser clears the older one it
+    forgets that the widget writes to the address: from then on its value is no part of the link.
+    """
+    return [st.container() for _ in range(count)]
 
 
 def section(title: str, note: str = "") -> None:

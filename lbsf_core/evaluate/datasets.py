@@ -22,7 +22,7 @@ from lbsf_core.payments.labels import ingest_labels
 from lbsf_core.settings import load_settings
 from lbsf_core.train.histories import read_histories
 
-#: Contestants that every repeat runs; the others run the first repeat alone.
+#: Contestants that every repeat runs, but for `SLOW_REPEATS`; the others run the first alone.
 MAIN = (
     "lightgbm_user",
     "lightgbm_merchant",
@@ -34,9 +34,11 @@ MAIN = (
     "lbsf_alone",
     "gru",
 )
-#: LBSF folded otherwise, with every repeat too: what folding by merchant is worth.
+#: LBSF folded otherwise, with as many repeats as the GRU: what folding by merchant is worth.
 FOLDS = ("random_merchants", "no_fold")
 OTHERS = ("transformer", "coles")
+#: Repeats, at most, of the GRU and of other folds: the whole table has to fit into three hours.
+SLOW_REPEATS = 3
 #: LBSF with something taken away or changed.
 ABLATIONS = (
     "no_relations",
@@ -109,7 +111,8 @@ class Dataset:
 
     def repeats_of(self) -> dict[str, int]:
         """Contestant -> repeats, in the order in which they are run."""
-        found = dict.fromkeys((*MAIN, *FOLDS), self.repeats)
+        found = dict.fromkeys(MAIN, self.repeats)
+        found |= dict.fromkeys(("gru", *FOLDS), min(self.repeats, SLOW_REPEATS))
         found |= dict.fromkeys((*OTHERS, *ABLATIONS), 1)
         return {name: repeats for name, repeats in found.items() if name in CONTESTANTS}
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lbsf_core.config import ModelConfig
 from lbsf_core.fold.batch import FoldedBatch, Ints, expand
+from lbsf_core.model.dropout import Dropout
 from lbsf_core.model.lbsf import LBSF, Layout
 from lbsf_core.model.ragged import length_buckets, segment_sum
 from lbsf_core.payments.schema import Field
@@ -33,7 +34,7 @@ class FlatPeer(nn.Module):
         super().__init__()
         self.encoder, self.body, self.newest = encoder, body, newest
         width = encoder.config.width
-        self.drop = nn.Dropout(encoder.config.dropout)
+        self.drop = Dropout(encoder.config.dropout)
         self.head = nn.Linear(2 * width, 1)
 
     def forward(self, batch: FoldedBatch) -> Tensor:

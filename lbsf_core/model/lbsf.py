@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from lbsf_core.config import ModelConfig
 from lbsf_core.errors import BatchError
 from lbsf_core.fold.batch import FoldedBatch
+from lbsf_core.model.dropout import Dropout
 from lbsf_core.model.fields import (
     CategoryEncoder,
     FieldEncoder,
@@ -145,7 +146,7 @@ class LBSF(nn.Module):
         self.payment_block = nn.Sequential(
             nn.Linear(width, 2 * width),
             nn.GELU(),
-            nn.Dropout(config.dropout),
+            Dropout(config.dropout),
             nn.Linear(2 * width, width),
         )
         self.merchants = MerchantAggregation(width, config.heads, config.dropout)
@@ -158,14 +159,14 @@ class LBSF(nn.Module):
         self.rhythm = UserRhythm(width, config.dropout) if config.rhythm else None
         numbers = _numbers(self.fields, config.levels)
         self.levels = UserLevels(numbers, width, config.dropout) if numbers else None
-        hidden = [nn.Linear(self.user_width, width), nn.GELU(), nn.Dropout(config.dropout)]
+        hidden = [nn.Linear(self.user_width, width), nn.GELU(), Dropout(config.dropout)]
         self.head: nn.Module
         if config.forecasts:  # pre-trained: the score is a linear function of what comes next
             hidden[0] = nn.Linear(self.user_width, 2 * width)
             self.forecast = nn.Sequential(*hidden[:2], nn.Linear(2 * width, config.forecasts))
             self.head = nn.Linear(config.forecasts, 1)
         else:
-            self.forecast = nn.Sequential(nn.Dropout(config.dropout))
+            self.forecast = nn.Sequential(Dropout(config.dropout))
             self.head = nn.Sequential(*hidden, nn.Linear(width, 1))
         self.merchants.uniform = self.users.uniform = config.attention == "mean"
         # The typical payment: mean vector of each field over the training part, (F, D).

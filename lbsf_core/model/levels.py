@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from lbsf_core.fold.batch import FoldedBatch
+from lbsf_core.model.dropout import Dropout
 from lbsf_core.model.fields import number_values
 from lbsf_core.model.recency import DAYS, RecencyBins, unscaled_totals
 from lbsf_core.payments.schema import Field
@@ -63,10 +64,10 @@ class UserLevels(nn.Module):
         self.mean: Tensor
         self.scale: Tensor
         self.mix = nn.Sequential(
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(FIGURES * len(fields), 2 * width),
             nn.GELU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(2 * width, width),
         )
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lbsf_core.fold.batch import DAY, FoldedBatch
+from lbsf_core.model.dropout import Dropout
 from lbsf_core.model.fields import signed_log
 from lbsf_core.model.ragged import layer_norm, segment_softmax, segment_sum
 
@@ -86,7 +87,7 @@ class MerchantAggregation(nn.Module):
         self.mean: Tensor
         self.scale: Tensor
         self.norm = layer_norm(width)
-        self.mix = nn.Sequential(nn.GELU(), nn.Dropout(dropout), nn.Linear(width, width))
+        self.mix = nn.Sequential(nn.GELU(), Dropout(dropout), nn.Linear(width, width))
 
     def fit(self, statistics: Floats) -> None:
         """Scale the statistics by mean and deviation of the training part."""

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lbsf_core.model.dropout import Dropout
 from lbsf_core.model.ragged import layer_norm, segment_softmax, segment_sum
 
 
@@ -46,7 +47,7 @@ class RelationLayer(nn.Module):
         super().__init__()
         self.uniform = False  # every merchant of a user looks at all of them alike: a control
         self.heads = heads
-        self.dropout = dropout
+        self.drop = Dropout(dropout)
         self.norm = layer_norm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
@@ -54,9 +55,9 @@ class RelationLayer(nn.Module):
             layer_norm(width),
             nn.Linear(width, 2 * width),
             nn.GELU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(2 * width, width),
-            nn.Dropout(dropout),
+            Dropout(dropout),
         )
 
     def forward(
@@ -85,7 +86,7 @@ class RelationLayer(nn.Module):
                 attended = attention @ v
             flat = attended.transpose(1, 2).reshape(-1, width)
             mixed = mixed.index_copy(0, bucket.segments, flat.index_select(0, bucket.slots))
-        update = F.dropout(self.out(mixed), self.dropout, self.training)
+        update = self.drop(self.out(mixed))
         hidden = merchants + update
         related: Tensor = hidden + self.feed(hidden)
         return related

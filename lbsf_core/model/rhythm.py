@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lbsf_core.fold.batch import FoldedBatch
+from lbsf_core.model.dropout import Dropout
 from lbsf_core.model.recency import DAYS, RecencyBins, unscaled_totals
 
 Floats = npt.NDArray[np.float64]
@@ -69,10 +70,10 @@ class UserRhythm(nn.Module):
         self.scale: Tensor
         self.unit: Tensor
         self.mix = nn.Sequential(
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(FIGURES, 2 * width),
             nn.GELU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(2 * width, width),
         )
 

@@ -52,6 +52,14 @@ def click(page: Page, mark: Locator) -> None:
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
 
 
+def choose(page: Page, key: str, option: str) -> None:
+    """Choose an option of the list with this key: type its name, click it."""
+    box = page.locator(f".st-key-{key}")
+    box.get_by_role("combobox").press_sequentially(option)
+    page.get_by_role("option", name=option, exact=True).click()
+    expect(box.get_by_text(option)).to_be_visible()
+
+
 def bars(page: Page) -> Locator:
     """Attribution bars of the timeline, then its attention bars."""
     return page.locator(".st-key-timeline .barlayer .point path")
