@@ -172,6 +172,15 @@ def clear_merchant() -> None:
     st.session_state["merchant"] = None
 
 
+def first_if_stale(key: str, options: list[Any]) -> None:
+    """The first option in place of a remembered choice that the present case does not offer.
+
+    For boxes where something is always chosen: with None they would stand empty.
+    """
+    if key in st.session_state and st.session_state[key] not in options:
+        st.session_state[key] = options[0]
+
+
 def drop_stale(key: str, options: list[Any]) -> None:
     """Forget a remembered choice that the present case does not offer."""
     if st.session_state.get(key) not in (None, *options):

@@ -90,7 +90,7 @@ def _choose_case(source: state.Source) -> Case | None:
         cases = _cases(source, user)
         if cases:
             labels = _labels(cases)
-            state.drop_stale("cutoff", list(labels))
+            state.first_if_stale("cutoff", list(labels))
             chosen = st.selectbox(
                 "Cutoff", list(labels), key="cutoff", bind="query-params", width=190,
                 help="The last instant that the model may see; the latest comes first.",
@@ -207,7 +207,7 @@ def _payments(
     with st.container(horizontal=True, vertical_alignment="center"):
         sort = st.segmented_control(
             "Order", merchant_panel.TABLE_SORTS, default="Largest effect", required=True,
-            key="table_sort", label_visibility="collapsed",
+            key="table_sort", bind="query-params", label_visibility="collapsed",
         )  # fmt: skip
         st.download_button(
             "CSV", lambda: merchant_panel.csv(rows), file_name="payments.csv", mime="text/csv",

@@ -29,7 +29,7 @@ def choose(source: state.Source) -> tuple[str, str | None]:
         )  # fmt: skip
         method = ENGINES[word or "Gradient"]
         options = state.ask(source, "baselines_of", method)
-        state.drop_stale("against", options)
+        state.first_if_stale("against", options)
         chosen = st.selectbox(
             "Held against", options, key="against", bind="query-params", width=220,
             help="A value says what a merchant does compared with this. Typical user: a real one "

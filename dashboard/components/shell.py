@@ -30,7 +30,7 @@ def choose_source() -> state.Source:
     if len(names) == 1:
         return found[names[0]]
     with st.sidebar:
-        state.drop_stale("workspace", names)
+        state.first_if_stale("workspace", names)
         name = st.selectbox(
             "Workspace",
             names,

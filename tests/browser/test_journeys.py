@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import LAPTOP
-from tests.browser.pages import bars, click, idle, open_row, too_wide, visit
+from tests.browser.pages import bars, choose, click, idle, open_row, too_wide, visit
 
 pytestmark = pytest.mark.browser
 
@@ -88,14 +88,16 @@ def test_removal_and_what_if_are_a_part_of_the_link(page: Page, browser: Browser
     visit(page, demo)
     open_row(page, 0)
     page.locator(".st-key-engine").get_by_role("radio", name="Removal").click()
-    idle(page)
     expect(page.get_by_text("removal (Shapley)")).to_be_visible()
-    page.locator(".st-key-without input").press_sequentially("t")
-    page.keyboard.press("Enter")
+    idle(page)
+    against = page.locator(".st-key-against").get_by_role("combobox")
+    expect(against).to_have_value("empty history")  # this engine's own, in place of the other's
+    choose(page, "without", "tidecash advance")
     after = page.get_by_test_id("stMetric").filter(has_text="PD after the edit")
     expect(after).to_be_visible()
     idle(page)
     assert link(page)["engine"] == "Removal"
+    assert link(page)["without"] == "tidecash advance"
     said = after.inner_text()
     page.locator(".st-key-find_change button").click()
     expect(page.get_by_text(re.compile("verified by scoring|None found")).first).to_be_visible()
@@ -105,6 +107,20 @@ def test_removal_and_what_if_are_a_part_of_the_link(page: Page, browser: Browser
         said, use_inner_text=True
     )
     other.context.close()
+
+
+def test_what_appears_above_takes_nothing_out_of_the_link(page: Page, demo: str):
+    """A selected merchant adds a card in the middle of the page; boxes below it stay bound."""
+    visit(page, demo)
+    open_row(page, 0)
+    click(page, bars(page).nth(1))
+    expect(page.locator(".st-key-selected_merchant")).to_be_visible()
+    idle(page)
+    page.locator(".st-key-table_sort").get_by_role("radio", name="Latest first").click()
+    expect(page).to_have_url(re.compile("table_sort="))
+    idle(page)
+    choose(page, "without", "tidecash advance")
+    expect(page).to_have_url(re.compile("without=tidecash"))
 
 
 def test_next_and_previous_walk_the_queue(page: Page, demo: str):

@@ -50,6 +50,16 @@ def test_a_choice_that_is_no_longer_offered_is_dropped(session):
     assert "never set" not in session
 
 
+def test_a_box_that_always_says_something_falls_back_to_the_first(session):
+    session |= {"cutoff": "2024-01-01", "against": None}
+    state.first_if_stale("cutoff", ["2024-03-31", "2024-02-29"])
+    state.first_if_stale("against", ["typical payment"])
+    state.first_if_stale("never set", ["one"])
+    assert session == {"cutoff": "2024-03-31", "against": "typical payment"}
+    state.first_if_stale("cutoff", ["2024-04-30", "2024-03-31"])
+    assert session["cutoff"] == "2024-03-31"
+
+
 def test_a_workspace_made_again_is_opened_again(tmp_path, monkeypatch):
     import os
 
