@@ -15,7 +15,7 @@ from lbsf_core.evaluate.benchmark import Plan, digest, fill, run
 from lbsf_core.evaluate.comparison import about, compare
 from lbsf_core.evaluate.contestants import BLENDS, CONTESTANTS, Data, Setting
 from lbsf_core.evaluate.datasets import DATASETS, MAIN
-from lbsf_core.evaluate.predictions import Kept, fingerprint
+from lbsf_core.evaluate.predictions import Kept, cpu_seconds, fingerprint
 from lbsf_core.evaluate.scores import read_scores
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.machine import machine
@@ -56,7 +56,8 @@ def benchmark(
         told: called with what was taken from `kept`, in words.
 
     Returns:
-        {"<dataset>/<label>": see `comparison.compare`, plus "out_of_time"}, and "about".
+        {"<dataset>/<label>": see `comparison.compare`, plus "out_of_time"}, and "about", with the
+        processor time that every contestant took ("cpu_seconds").
 
     Raises:
         LbsfError: raw files are missing, or kept runs are of other samples.
@@ -65,6 +66,7 @@ def benchmark(
         raise LbsfError(f"{kept}: no such file.")
     taken, store = Kept(kept) if kept else None, Kept(keep) if keep else None
     report: dict[str, Any] = {}
+    cost: dict[str, dict[str, float]] = {}
     for name in names:
         dataset, folder = DATASETS[name], work / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -95,6 +97,7 @@ def benchmark(
                 samples = fingerprint(data.batch, data.labels)
                 store.add(name, samples, {key: runs / key for key in plans})
                 store.save()
+            cost |= {f"{name}/{key}": cpu_seconds(runs / key) for key in plans}
             for label in data.labels:
                 scores = read_scores(data, plans["runs"], runs / "runs", label)
                 entry = compare(data, label, scores)
@@ -106,7 +109,7 @@ def benchmark(
     notes = [
         {"name": name, "note": DATASETS[name].note, "proxy": DATASETS[name].proxy} for name in names
     ]
-    return {"about": about(notes, machine()), **report}
+    return {"about": about(notes, machine()) | {"cpu_seconds": cost}, **report}
 
 
 def compare_store(

@@ -33,6 +33,8 @@ def page(report: dict[str, Any]) -> str:
         f"{escape(str(about['machine'].get('cpu', '')))}, "
         f"{escape(str(about['machine'].get('cores', '')))} cores.</p>"
     ]
+    if about.get("cpu_seconds"):
+        parts.append(f"<p>{_cost(about['cpu_seconds'])}</p>")
     for entry in about["datasets"]:
         if entry.get("note"):
             parts.append(f"<p class=note>{escape(entry['name'])}: {escape(entry['note'])}</p>")
@@ -45,6 +47,20 @@ def page(report: dict[str, Any]) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Comparison</title>'
         f"<style>{_STYLE}</style></head><body>{''.join(parts)}</body></html>\n"
+    )
+
+
+def _cost(seconds: dict[str, dict[str, float]]) -> str:
+    """Processor time of all runs, and of the dearest contestants."""
+    by_name: dict[str, float] = {}
+    for part in seconds.values():
+        for name, value in part.items():
+            by_name[name] = by_name.get(name, 0.0) + value
+    dearest = sorted(by_name, key=lambda name: -by_name[name])[:5]
+    told = ", ".join(f"{escape(name)} {by_name[name] / 60:.0f} min" for name in dearest)
+    return (
+        f"All runs took {sum(by_name.values()) / 3600:.1f} hours of one core's time; the most: "
+        f"{told}. What contestants share counts for the first of them."
     )
 
 
@@ -71,21 +87,21 @@ def _section(name: str, found: dict[str, Any]) -> list[str]:
         "<h3>Contestants</h3>",
         _table(head, rows(False)),
         "<h3>Differences in AUC</h3>",
-        _table(
-            ["", "difference", "95 % interval", "shown to be better"],
-            [
-                [
-                    " less ".join(names.get(name, name) for name in pair.split(" - ")),
-                    f"{d['auc']:+.3f}",
-                    f"{d['lo']:+.3f} to {d['hi']:+.3f}",
-                    "yes" if d["lo"] > 0 else "no",
-                ]
-                for pair, d in found["differences"].items()
-            ],
-        ),
+        _differences(found, names),
     ]
     if rows(True):
         parts += ["<h3>Controls: LBSF with something changed</h3>", _table(head, rows(True))]
+    if later := found.get("out_of_time"):
+        of_late = sorted(later["contestants"].items(), key=lambda item: -item[1]["auc"])
+        parts += [
+            "<h3>Out of time: early cutoffs train, the last one tests</h3>"
+            f"<p>{later['samples']:,} samples, {later['bad']:,} bad.</p>",
+            _table(
+                ["", *metrics],
+                [[e["about"], *(_figure(e["metrics"][m]) for m in metrics)] for _, e in of_late],
+            ),
+            _differences(later, {name: entry["about"] for name, entry in of_late}),
+        ]
     drawn = list(found["curves"])
     parts.append("<h3>Curves</h3>" + _legend([names[name] for name in drawn]))
     for key, title, x, y in (
@@ -113,6 +129,21 @@ def _section(name: str, found: dict[str, Any]) -> list[str]:
         )
     )
     return parts
+
+
+def _differences(found: dict[str, Any], names: dict[str, str]) -> str:
+    return _table(
+        ["", "difference", "95 % interval", "shown to be better"],
+        [
+            [
+                " less ".join(names.get(name, name) for name in pair.split(" - ")),
+                f"{d['auc']:+.3f}",
+                f"{d['lo']:+.3f} to {d['hi']:+.3f}",
+                "yes" if d["lo"] > 0 else "no",
+            ]
+            for pair, d in found["differences"].items()
+        ],
+    )
 
 
 #: A cell: a text, or a figure with its interval on a second line.

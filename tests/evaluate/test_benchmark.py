@@ -164,7 +164,12 @@ def test_a_store_is_compared_and_the_page_needs_nothing_else(world: Path) -> Non
     found = json.loads(json.dumps(report))["store"]
     assert set(found["contestants"]) == {"scorecard", "lightgbm_user", "lightgbm"}
     report["<b>x"] = report.pop("store")
+    assert "Out of time" not in page(report)
+    report["<b>x"]["out_of_time"] = found
+    report["about"]["cpu_seconds"] = {"a/runs": {"gru": 5400.0, "x": 600.0}, "b/runs": {"gru": 600}}
     text = page(report)
+    assert "Out of time: early cutoffs train" in text
+    assert "took 1.8 hours of one core" in text and "gru 100 min, x 10 min" in text
     assert "&lt;b&gt;x" in text and "<b>x" not in text
     assert "http" not in text and "<script" not in text
     assert "never evidence of predictive power" in text

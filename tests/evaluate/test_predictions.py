@@ -225,7 +225,7 @@ def test_a_benchmark_goes_on_from_what_was_kept(
                 train, test = outer_folds(data, plan, run.repeat)[run.fold]
                 rows = np.concatenate([train, test])
                 said = {"row": rows, "test": np.isin(rows, test), "logit": rng.normal(size=120)}
-                write_run(work / run.file, pd.DataFrame(said), contestant_code())
+                write_run(work / run.file, pd.DataFrame(said), contestant_code(), 1.5)
 
     monkeypatch.setattr(contest, "DATASETS", {"d": Ready(data)})
     monkeypatch.setattr(contest, "run", run_here)
@@ -236,6 +236,7 @@ def test_a_benchmark_goes_on_from_what_was_kept(
     again = contest.benchmark(tmp_path, tmp_path / "two", ["d"], kept=file, told=told.append)
     assert len(ran) == done, "every run was kept"
     assert again["d/label"] == first["d/label"]
+    assert again["about"]["cpu_seconds"]["d/runs"] == {"scorecard": 1.5 * done}
     # A report alone takes the file's runs, whatever code made them, and leaves the folder be.
     monkeypatch.setattr(module, "contestant_code", lambda: "other")
     report = contest.benchmark(
