@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -97,6 +97,18 @@ def explanation(
     return warm.first_alone(
         lambda: workspace.explanation(case, method=method, baseline=baseline, opened=opened)
     )
+
+
+def dossier(
+    source: Source,
+    case: Case,
+    by: str,
+    form: Literal["html", "pdf"],
+    **asked: Any,  # noqa: ANN401 - what a dossier's question holds
+) -> bytes:
+    """The case on one page, as HTML or PDF, made anew."""
+    workspace = open_workspace(source)
+    return warm.first_alone(lambda: workspace.dossier(case, by=by, form=form, **asked))
 
 
 def warm_up() -> None:

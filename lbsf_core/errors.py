@@ -38,6 +38,10 @@ class EditError(LbsfError, ValueError):
     """A what-if edit makes no sense, or names what the sample does not hold."""
 
 
+class DossierError(LbsfError):
+    """A dossier is none, was changed, or belongs to other payments or another model."""
+
+
 class BatchError(LbsfError, ValueError):
     """A folded batch breaks one of its invariants."""
 

@@ -13,6 +13,8 @@ from lbsf_core.cli import app, main
 from lbsf_core.errors import LbsfError
 from lbsf_core.explain.result import TOLERANCE
 from lbsf_core.model.bundle import Bundle
+from lbsf_core.workspace import Workspace
+from lbsf_core.workspace.dossier import html_page, read_dossier
 
 runner = CliRunner()
 
@@ -193,3 +195,25 @@ def test_a_merchants_payments_are_valued_by_removal_alone(
         main()
     assert stop.value.code == LbsfError.exit_code
     assert "--method removal" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_dossier_is_written_and_replayed(tiny_workspace: Path, tmp_path: Path) -> None:
+    user = str(Workspace.open(tiny_workspace).queue(limit=1)["user_id"].iloc[0])
+    page, edits = tmp_path / "case.html", '[{"kind": "window", "days": 30}]'
+    asked = ("--user", user, "--by", "me", "--edits", edits)
+    lbsf("dossier", tiny_workspace, *asked, "--out", page)
+    lbsf("dossier", tiny_workspace, *asked, "--out", tmp_path / "case.pdf")
+    assert (tmp_path / "case.pdf").read_bytes().startswith(b"%PDF")
+    found = json.loads(lbsf("replay", page, tiny_workspace, "--json").stdout)
+    assert found["reproduced"] and found["largest_difference"] <= 1e-6 and found["numbers"] > 100
+    lbsf("replay", page, tiny_workspace)
+    with pytest.raises(LbsfError, match=r"end the name in .html or .pdf"):
+        lbsf("dossier", tiny_workspace, *asked, "--out", tmp_path / "case.doc")
+    # A number that was changed, page and data alike, ends with status 1 and names the place.
+    data = read_dossier(page)
+    data["said"]["case"]["logit"] += 0.5
+    page.write_text(html_page(data), encoding="utf-8")
+    result = runner.invoke(app, ["replay", str(page), str(tiny_workspace), "--json"])
+    assert result.exit_code == 1
+    told = json.loads(result.stdout)
+    assert told["where"] == "said.case.logit" and told["largest_difference"] == pytest.approx(0.5)

@@ -16,6 +16,7 @@ from dashboard.components import (
     reason_panel,
     shell,
     states,
+    take_away,
     what_if,
 )
 from dashboard.components.text import escape
@@ -50,7 +51,8 @@ def main() -> None:
         reason_panel.show(source, case)
     with why:
         method, baseline = engine.choose(source)
-        explanation = _explained(source, case, method, baseline)
+        opened = _opened(source, case, method, baseline)
+        explanation = _explained(source, case, method, baseline, opened)
         case_header.additivity(explanation)
     merchants = explanation.merchants_frame()
     payments = explanation.payments_frame()
@@ -64,20 +66,32 @@ def main() -> None:
     with between:
         _relations(explanation, merchants, selected)
     with edits:
-        what_if.show(source, case, merchants)
+        what_if.show(source, case, merchants, take_away.Shown(method, baseline, opened))
 
 
-def _explained(source: state.Source, case: Case, method: str, baseline: str | None) -> Explanation:
+def _opened(source: state.Source, case: Case, method: str, baseline: str | None) -> tuple[str, ...]:
     """By removal the payments of one merchant are valued: the selected one, or the strongest."""
     found = state.explanation(source, case, method, baseline)
     if method != "removal" or not found.merchants:
-        return found
+        return ()
     # The box is drawn later; when a link is opened only the address knows yet.
     selected = st.session_state.get("merchant") or st.query_params.get("merchant")
     if selected not in found.merchants:
         selected = found.merchants[int(abs(found.merchant_attributions).argmax())]
+    return (str(selected),)
+
+
+def _explained(
+    source: state.Source,
+    case: Case,
+    method: str,
+    baseline: str | None,
+    opened: tuple[str, ...],
+) -> Explanation:
+    if not opened:
+        return state.explanation(source, case, method, baseline)
     with st.spinner("Valuing the merchant's payments…", show_time=False):
-        return state.explanation(source, case, method, baseline, (selected,))
+        return state.explanation(source, case, method, baseline, opened)
 
 
 def _choose_case(source: state.Source) -> Case | None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import html
 import re
-import unicodedata
 from typing import Literal
 
 import pandas as pd
+
+from lbsf_core.workspace import shortened, visible
 
 Place = Literal["plain", "markdown", "chart"]
 
@@ -38,25 +39,13 @@ def escape(text: object, place: Place = "plain", *, width: int | None = None) ->
     Returns:
         The text with invisible and direction-changing characters made visible (`‹U+200B›`).
     """
-    shown = "".join(_visible(character) for character in str(text))
-    if width is not None and len(shown) > width:
-        tail = width // 3
-        shown = f"{shown[: width - tail - 1].rstrip()}…{shown[len(shown) - tail :].lstrip()}"
+    shown = visible(text) if width is None else shortened(text, width)
     if place == "chart":
         return html.escape(shown, quote=False)
     if place == "markdown":
         parted = _AUTOMATIC.sub(rf"\1{_JOINER}", shown)
         return _MARKDOWN.sub(r"\\\1", parted)
     return shown
-
-
-def _visible(character: str) -> str:
-    """The character itself, or a marker that names it when nobody could see it."""
-    if character in "\n\r\t\u2028\u2029":
-        return " "
-    if character != " " and unicodedata.category(character) in {"Cf", "Cc", "Co", "Cs", "Zs"}:
-        return " " if character == "\u00a0" else f"‹U+{ord(character):04X}›"
-    return character
 
 
 def visible_frame(frame: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import state
-from dashboard.components import formats, shell
+from dashboard.components import formats, shell, take_away
 from dashboard.components.text import escape
 from lbsf_core.workspace import Case, LbsfError
 
@@ -17,8 +17,9 @@ WINDOWS = {WHOLE: None, "last 90 days": 90, "last 30 days": 30}
 
 
 @st.fragment
-def show(source: state.Source, case: Case, merchants: pd.DataFrame) -> None:
-    """The section; it runs by itself, so that an edit does not draw the page anew."""
+def show(source: state.Source, case: Case, merchants: pd.DataFrame, shown: take_away.Shown) -> None:
+    """The section and what can be taken away of it; it runs by itself, so that an edit does not
+    draw the page anew."""
     shell.section(
         "What if",
         "Every edit folds the history again and scores it from the start. It says what the model "
@@ -26,12 +27,15 @@ def show(source: state.Source, case: Case, merchants: pd.DataFrame) -> None:
     )
     left, right = st.columns(2)
     with left:
-        _edits(source, case, merchants)
+        edits = _edits(merchants)
+        _moved(source, case, edits)
     with right:
         _threshold(source, case)
+    take_away.show(source, case, shown, edits)
 
 
-def _edits(source: state.Source, case: Case, merchants: pd.DataFrame) -> None:
+def _edits(merchants: pd.DataFrame) -> list[dict[str, object]]:
+    """The boxes, bound to the link, and the edits that they mean."""
     options = sorted(merchants["merchant"])
     state.drop_stale_many("without", options)
     gone = st.multiselect(
@@ -45,19 +49,26 @@ def _edits(source: state.Source, case: Case, merchants: pd.DataFrame) -> None:
     edits: list[dict[str, object]] = [{"kind": "remove", "merchant": name} for name in gone]
     if days := WINDOWS[window or WHOLE]:
         edits.append({"kind": "window", "days": days})
+    return edits
+
+
+def _moved(source: state.Source, case: Case, edits: list[dict[str, object]]) -> None:
+    """The PD before and after."""
     if not edits:
         st.caption("Choose merchants, or a shorter history, and the PD shows here what it becomes.")
         return
     found = state.ask(source, "what_if", case, edits)
     change = 100 * (found.pd_after - found.pd_before)
     with st.container(horizontal=True):
-        st.metric("PD as it is", formats.percent(found.pd_before), border=True)
+        st.metric("PD as it is", formats.percent(found.pd_before), border=True,
+                  height="stretch")  # fmt: skip
         st.metric(
             "PD after the edit",
             formats.percent(found.pd_after),
             f"{change:+.1f} points",  # a hyphen: Streamlit reads the way of the arrow from it
             delta_color="inverse",
             border=True,
+            height="stretch",
         )
     rest = len(found.edited.batch.amounts)
     st.caption(f"{formats.plural(rest, 'payment')} of {case.payments:,} left.")

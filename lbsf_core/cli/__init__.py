@@ -10,6 +10,7 @@ import sys
 from lbsf_core.cli import (
     benches,
     data,
+    dossier,
     evaluation,
     explaining,
     importance,
@@ -26,6 +27,7 @@ __all__ = [
     "app",
     "benches",
     "data",
+    "dossier",
     "evaluation",
     "explaining",
     "importance",

@@ -21,12 +21,13 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from lbsf_core.errors import LbsfError
+from lbsf_core.errors import EditError, LbsfError
 from lbsf_core.settings import presets
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lbsf_core.explain.edits import Edit
     from lbsf_core.fold.batch import FoldedBatch
     from lbsf_core.fold.store import FoldedStore
 
@@ -128,3 +129,23 @@ def read_sample(store: Path, user: str, cutoff: str | None) -> tuple[FoldedStore
 
     folded = FoldedStore.open(store)
     return folded, folded.read([folded.find(user, instant(cutoff))])
+
+
+def read_edits(given: str) -> Iterator[Edit]:
+    """The --edits of a command: JSON, or a file that holds it.
+
+    Raises:
+        EditError: it is no JSON, or holds something else than edits.
+    """
+    from lbsf_core.explain.edits import Edit
+
+    text = given if given.lstrip().startswith(("[", "{")) else Path(given).read_text("utf-8")
+    try:
+        data: Any = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise EditError(f"--edits: line {error.lineno}: is no JSON ({error.msg}).") from error
+    rows = data if isinstance(data, list) else [data]
+    for row in rows:
+        if not isinstance(row, dict):
+            raise EditError(f"--edits: {row!r} is no edit; write an object with a kind.")
+        yield Edit.from_dict(row)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -20,6 +18,7 @@ from lbsf_core.cli.common import (
     console,
     plain,
     print_json,
+    read_edits,
     read_sample,
     show,
 )
@@ -64,7 +63,7 @@ def what_if(
 
     made = [
         *_simple(remove or (), scale or (), stop or (), shift or (), window),
-        *(_read(edits) if edits else ()),
+        *(read_edits(edits) if edits else ()),
     ]
     folded, batch = read_sample(store, user, cutoff)
     found = run(Bundle.load(bundle), batch, made, window_days=folded.config.window_days)
@@ -199,19 +198,3 @@ def _simple(
             yield Edit.from_dict({"kind": kind, "merchant": merchant, key: value})
     if window is not None:
         yield Edit("window", days=window)
-
-
-def _read(given: str) -> Iterator[Edit]:
-    """Edits from JSON, or from a file that holds it."""
-    from lbsf_core.explain.edits import Edit
-
-    text = given if given.lstrip().startswith(("[", "{")) else Path(given).read_text("utf-8")
-    try:
-        data: Any = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise EditError(f"--edits: line {error.lineno}: is no JSON ({error.msg}).") from error
-    rows = data if isinstance(data, list) else [data]
-    for row in rows:
-        if not isinstance(row, dict):
-            raise EditError(f"--edits: {row!r} is no edit; write an object with a kind.")
-        yield Edit.from_dict(row)

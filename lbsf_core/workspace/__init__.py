@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lbsf_core.errors import LbsfError, UnknownUserError, WorkspaceError
 from lbsf_core.explain.result import TOLERANCE, Explanation
+from lbsf_core.text import shortened, visible
 from lbsf_core.workspace.facade import Workspace, find_workspaces
 from lbsf_core.workspace.types import (
     BAND_STARTS,
@@ -42,6 +43,8 @@ __all__ = [
     "WorkspaceError",
     "build_workspace",
     "find_workspaces",
+    "shortened",
+    "visible",
 ]
 
 

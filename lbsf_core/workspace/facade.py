@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -328,6 +328,30 @@ class Workspace(Questions):
             last_payment=_instant(row["last_payment"]),
             warnings=tuple(warnings),
         )
+
+    def dossier(
+        self,
+        case: Case,
+        *,
+        by: str,
+        form: Literal["html", "pdf"] = "html",
+        **asked: Any,  # noqa: ANN401 - each as its attribute says
+    ) -> bytes:
+        """The case on one page to take away; the HTML holds its data, for `lbsf replay`.
+
+        Args:
+            case: the case.
+            by: who takes it.
+            form: of the page.
+            asked: method, baseline, opened, edits, language, as in `dossier.Question`.
+
+        Raises:
+            LbsfError: what was asked makes no sense for this case.
+        """
+        from lbsf_core.workspace.dossier import Question, html_page, make_dossier, pdf_page
+
+        found = make_dossier(self, Question.about(case, **asked), by=by)
+        return pdf_page(found) if form == "pdf" else html_page(found).encode()
 
     def neighbours(
         self, case: Case, chosen: SampleFilter | None = None, *, sort: str = "pd"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from lbsf_core.workspace import Workspace
+from lbsf_core.workspace.dossier import read_dossier, replay
 from tests.browser.conftest import LAPTOP
 from tests.browser.pages import bars, choose, click, idle, open_row, too_wide, visit
 
@@ -121,6 +124,35 @@ def test_what_appears_above_takes_nothing_out_of_the_link(page: Page, demo: str)
     idle(page)
     choose(page, "without", "tidecash advance")
     expect(page).to_have_url(re.compile("without=tidecash"))
+
+
+def test_a_case_is_taken_away_and_replays(
+    page: Page, demo: str, demo_workspace: Path, tmp_path: Path
+):
+    """Queue, worst user, why, what if, dossier; the dossier says what the page said."""
+    visit(page, demo)
+    open_row(page, 0)
+    choose(page, "without", "tidecash advance")
+    after = page.get_by_test_id("stMetric").filter(has_text="PD after the edit")
+    expect(after).to_be_visible()
+    page.get_by_label("Your name").fill("A. Nalyst")
+    page.keyboard.press("Enter")
+    idle(page)
+    for form in ("html", "pdf"):
+        with page.expect_download() as started:
+            page.locator(f".st-key-dossier_{form} button").click()
+        started.value.save_as(tmp_path / f"case.{form}")
+    assert (tmp_path / "case.pdf").read_bytes().startswith(b"%PDF")
+    found = replay(tmp_path / "case.html", Workspace.open(demo_workspace))
+    assert found.differences == () and found.largest <= 1e-6
+    dossier = read_dossier(tmp_path / "case.html")
+    assert dossier["made"]["by"] == "A. Nalyst"
+    assert dossier["asked"]["user"] == link(page)["user"]
+    assert f"{dossier['said']['what_if']['pd']['after']:.1%}" in after.inner_text()
+    page.goto((tmp_path / "case.html").as_uri())
+    expect(page.get_by_role("heading", name=f"User {dossier['asked']['user']}")).to_be_visible()
+    root = "document.documentElement"
+    assert page.evaluate(f"{root}.scrollWidth - {root}.clientWidth") <= 0
 
 
 def test_next_and_previous_walk_the_queue(page: Page, demo: str):

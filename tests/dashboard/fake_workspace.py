@@ -337,6 +337,9 @@ class FakeWorkspace:
         edited = Edited(rest, np.zeros(0, dtype=np.int64), 0)
         return WhatIf(made, case.logit, case.logit - 1, case.pd, case.pd / 2, edited)
 
+    def dossier(self, case: Case, *, by: str, form: str, **asked: Any) -> bytes:
+        return f"{form} by {by}: {case.user_id} {asked}".encode()
+
     def counterfactuals(self, case: Case, threshold: float) -> Counterfactuals:
         if case.pd < threshold:
             return Counterfactuals(threshold, case.pd, (), "Already under.", 0)

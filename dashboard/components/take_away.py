@@ -1,0 +1,60 @@
+"""Take it away: the case as the page shows it, on one page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import streamlit as st
+
+from dashboard import state
+from dashboard.components import formats, shell
+from lbsf_core.workspace import Case
+
+#: Word on the button -> ending of the file, kind of the file.
+FORMS = {"HTML": ("html", "text/html"), "PDF": ("pdf", "application/pdf")}
+NAMELESS = "somebody who gave no name"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How the page explains the case: engine, baseline, and merchants whose payments are valued."""
+
+    method: str
+    baseline: str | None
+    opened: tuple[str, ...] = ()
+
+
+def show(
+    source: state.Source, case: Case, shown: Shown, edits: Sequence[dict[str, object]]
+) -> None:
+    """Who takes it and in which form; the edits under "what if" go with it."""
+    shell.section(
+        "Take it away",
+        "The case on one page: score, reasons, payments, attributions, the edits above, and what "
+        "made them. The HTML holds its data: `lbsf replay` asks the same model again.",
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        by = st.text_input(
+            "Your name", key="analyst", max_chars=60, width=260, placeholder="named in the dossier"
+        )
+        for label, (form, mime) in FORMS.items():
+            st.download_button(
+                label,
+                # Made when it is asked for, not whenever the page is drawn.
+                partial(
+                    state.dossier, source, case, by or NAMELESS, form,
+                    method=shown.method, baseline=shown.baseline, opened=shown.opened,
+                    edits=tuple(edits),
+                ),
+                file_name=_file_name(case, form), mime=mime, on_click="ignore",
+                icon=":material/download:", key=f"dossier_{form}",
+            )  # fmt: skip
+
+
+def _file_name(case: Case, form: str) -> str:
+    """Which case it is, in letters that every file system takes."""
+    who = re.sub(r"[^A-Za-z0-9_-]+", "_", case.user_id)[:60]
+    return f"dossier-{who}-{formats.day(case.cutoff)}.{form}"
