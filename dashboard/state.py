@@ -28,7 +28,7 @@ from lbsf_core.workspace import (
 
 #: Questions that need the model; `explanation` does too.
 OF_THE_MODEL = frozenset(
-    ("card", "counterfactuals", "faithfulness", "reasons", "sufficient", "what_if")
+    ("card", "counterfactuals", "faithfulness", "reasons", "score_history", "sufficient", "what_if")
 )
 #: Environment variable that names the workspace, or a folder of workspaces.
 WORKSPACE_ENV = "LBSF_WORKSPACE"

@@ -7,7 +7,7 @@ import streamlit as st
 from dashboard import state
 from dashboard.charts import model as charts
 from dashboard.charts.style import CONFIG
-from dashboard.components import formats, shell, states, text
+from dashboard.components import faithfulness, formats, shell, states, text
 from lbsf_core.workspace import Card, Performance
 
 #: What each metric says, for its tooltip.
@@ -40,6 +40,7 @@ def main() -> None:
         _curves(performance)
     if not performance.contestants.empty:
         _compared(performance)
+    faithfulness.show(state.ask(source, "faithfulness"))
     _card(state.ask(source, "card"), performance)
 
 

@@ -5,6 +5,7 @@ import streamlit as st
 
 from dashboard import state
 from dashboard.charts import lanes, relations
+from dashboard.charts.history import score_history
 from dashboard.charts.style import CONFIG
 from dashboard.charts.timeline import timeline
 from dashboard.components import (
@@ -48,7 +49,11 @@ def main() -> None:
         )
         return
     with reasons:
-        reason_panel.show(source, case)
+        words, line = st.columns([7, 3])
+        with words:
+            reason_panel.show(source, case)
+        with line:
+            _history(source, case)
     with why:
         method, baseline = engine.choose(source)
         opened = _opened(source, case, method, baseline)
@@ -67,6 +72,23 @@ def main() -> None:
         _relations(explanation, merchants, selected)
     with edits:
         what_if.show(source, case, merchants, take_away.Shown(method, baseline, opened))
+
+
+def _history(source: state.Source, case: Case) -> None:
+    with st.container(border=True, height="stretch"):
+        st.markdown(
+            "**Score over time**",
+            help="The same model, the cutoff moved back month by month. Hollow: the window then "
+            "reached back before the payments that are kept here, so that some are missing.",
+        )
+        standings = state.ask(source, "score_history", case)
+        if len(standings) < 2:
+            st.caption("No earlier month has payments.")
+            return
+        st.plotly_chart(
+            score_history(standings), key="history", config=CONFIG,
+            alt="Probability of default at earlier cutoffs, month by month",
+        )  # fmt: skip
 
 
 def _opened(source: state.Source, case: Case, method: str, baseline: str | None) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -202,6 +204,33 @@ def contestants(frame: pd.DataFrame) -> go.Figure:
     figure.update_yaxes(categoryorder="array", categoryarray=names.tolist(), automargin=True)
     figure.update_xaxes(title="AUC", tickformat=".2f")
     return style.finish(figure, height=120 + 26 * len(frame), legend=True)
+
+
+def faithfulness(methods: Mapping[str, Mapping[str, float]]) -> go.Figure:
+    """What the score does when a method's first are taken out or kept alone, best at the top.
+
+    Args:
+        methods: name -> {"comprehensiveness", "sufficiency"}, each 0 = least, 1 = most.
+    """
+    names = sorted(methods, key=lambda name: methods[name]["comprehensiveness"])
+    shown = [style.name(name.capitalize()) for name in names]
+    figure = go.Figure()
+    for key, label, colour, symbol in (
+        ("comprehensiveness", "taken out (comprehensiveness)", style.BLUE, "circle"),
+        ("sufficiency", "kept alone (sufficiency)", style.VERMILLION, "diamond"),
+    ):
+        figure.add_scatter(
+            x=[methods[name][key] for name in names],
+            y=shown,
+            mode="markers",
+            marker={"color": colour, "size": 10, "symbol": symbol},
+            name=label,
+            hovertemplate="%{y}: %{x:.2f}<extra></extra>",
+        )
+    figure.update_xaxes(
+        range=[0, 1.02], tickformat=".1f", title="of the most that any order reaches"
+    )
+    return style.finish(figure, height=110 + 30 * len(names), legend=True)
 
 
 def _diagonal(label: str) -> go.Figure:

@@ -21,7 +21,7 @@ from lbsf_core.explain.edits import Edit, Edited
 from lbsf_core.explain.reasons import Reason, Reasons
 from lbsf_core.explain.result import Explanation
 from lbsf_core.explain.sufficient import Sufficient
-from lbsf_core.explain.whatif import WhatIf
+from lbsf_core.explain.whatif import Standing, WhatIf
 from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.workspace.types import (
     BAND_STARTS,
@@ -312,7 +312,41 @@ class FakeWorkspace:
             name: {"comprehensiveness": value, "sufficiency": value}
             for name, value in named.items()
         }
-        return {"methods": methods, "users": 100, "default": "removal"}
+        gap = {"mean": 0.36, "lo": 0.3, "hi": 0.42}
+        least = {"mean": -0.01, "lo": -0.03, "hi": 0.01}
+        return {
+            "methods": methods,
+            "differences": {
+                "default - attention": {"comprehensiveness": gap, "sufficiency": gap},
+                "default - gradient": {"comprehensiveness": least, "sufficiency": gap},
+            },
+            "users": 100,
+            "default": "removal",
+            "date": "2026-11-24",
+            "attention_uniform": {"difference": {"mean": 0.002, "lo": -0.004, "hi": 0.006}},
+            "stability": {
+                **{"seeds": 5, "top": 4},
+                **{"identical": {"share": 0.78}, "flagged": {"share": 0.43}},
+            },
+            "randomisation": {
+                "stages": {
+                    "head": {
+                        "removal": {"mean": -0.05},
+                        "gradient": {"mean": 0.04},
+                        "attention": {"mean": 1.0},
+                    }
+                }
+            },
+        }
+
+    def score_history(self, case: Case, months: int = 12) -> list[Standing]:
+        if case.payments < 2:
+            return [Standing(case.cutoff, case.logit, case.pd, case.payments, whole=True)]
+        cutoffs = [case.cutoff - timedelta(days=30 * back) for back in range(5, -1, -1)]
+        return [
+            Standing(when, 0.0, case.pd * (at + 1) / 6, 10 * at, whole=at == 5)
+            for at, when in enumerate(cutoffs)
+        ]
 
     def reasons(self, case: Case, *, always: bool = False, **_: Any) -> Reasons:
         if case.user_id == "one-merchant":

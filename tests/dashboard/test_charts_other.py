@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from dashboard.charts import cohorts, model, portfolio
+from dashboard.components.faithfulness import checks
 from lbsf_core.workspace import SampleFilter
 from tests.dashboard.fake_workspace import EVIL_TAG, FakeWorkspace, fake_performance
 
@@ -120,3 +121,22 @@ def test_contestants_stand_best_first_each_once_and_literally():
     assert figure.layout.yaxis.categoryarray[-1].startswith("LBSF ")
     assert "<img" not in figure.to_json()
     assert [trace.name for trace in figure.data] == ["Contestant", "LBSF with something changed"]
+
+
+def test_faithfulness_puts_the_truest_on_top():
+    methods = FakeWorkspace().faithfulness()["methods"]
+    figure = model.faithfulness(methods | {EVIL_TAG: {"comprehensiveness": 0.1, "sufficiency": 1}})
+    out, alone = figure.data
+    assert out.y[-1] == "Removal" and out.x[-1] == methods["removal"]["comprehensiveness"]
+    assert out.y == alone.y and list(out.x) == sorted(out.x)
+    assert alone.x[0] == 1 and "<img" not in alone.y[0].lower()
+
+
+def test_what_was_checked_is_told_only_where_it_was_measured():
+    measured = FakeWorkspace().faithfulness()
+    told = checks(measured)
+    assert told[0] == ("With all attention made even the AUC changes by −0.002 (−0.006 to +0.004).")
+    assert "for 78% of users; 43% carry" in told[1]
+    assert "is −0.05 (removal), +0.04 (gradient) and +1.00 (attention)" in told[2]
+    assert checks({"methods": measured["methods"]}) == []
+    assert checks({"attention_uniform": {"difference": None}, "randomisation": {}}) == []

@@ -9,8 +9,16 @@ import pandas as pd
 import pytest
 
 from dashboard.charts import lanes, relations
+from dashboard.charts.history import score_history
 from dashboard.charts.timeline import GL_FROM, dot_size, timeline
-from tests.dashboard.fake_workspace import EVIL, EVIL_TAG, SHOPS, by_removal, make_explanation
+from tests.dashboard.fake_workspace import (
+    EVIL,
+    EVIL_TAG,
+    SHOPS,
+    FakeWorkspace,
+    by_removal,
+    make_explanation,
+)
 
 
 @pytest.fixture
@@ -158,3 +166,12 @@ def test_sampled_values_carry_their_interval_and_exact_ones_none():
     wide = replace(sampled, merchant_hi=sampled.merchant_hi + 5)
     reach = timeline(_arranged(wide), currency="EUR").layout.xaxis2.range
     assert reach[1] > wide.merchant_hi.max()
+
+
+def test_the_score_over_time_is_hollow_where_payments_are_missing():
+    workspace = FakeWorkspace()
+    standings = workspace.score_history(workspace.case("U001"))
+    line = score_history(standings).data[0]
+    assert list(line.y) == [one.pd for one in standings]
+    assert line.marker.symbol == ("circle-open",) * 5 + ("circle",)
+    assert line.customdata[-1][2] == "50 payments"

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from dashboard import state
@@ -173,7 +174,10 @@ def test_fault_27_empty_history(open_page: Open):
 def test_fault_27_one_payment_one_merchant(open_page: Open, user: str):
     at = open_page("user", user=user)
     assert not at.exception
-    assert len(charts(at)) == 1
+    drawn = [alt.split(",")[0] for alt in charts(at)]
+    line = ["Probability of default at earlier cutoffs"] * (user == "one-merchant")
+    assert drawn == [*line, "Payments over time"]
+    assert ("No earlier month has payments" in words(at)) == (user == "one-payment")
     assert "One merchant only" in words(at)
 
 
@@ -257,6 +261,24 @@ def test_the_model_page_shows_metrics_card_and_warnings(open_page: Open):
     assert "21 bad" in words(at)
     assert "What it is" in words(at)
     assert "](http" not in str(at.table[0].value)
+
+
+def test_the_model_page_says_how_true_its_explanations_are(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch
+):
+    at = open_page("model")
+    assert "Are the explanations true?" in words(at)
+    assert "Comprehensiveness and sufficiency of every method of explanation" in charts(at)
+    tables = [frame.value for frame in at.dataframe if "Taken out" in frame.value.columns]
+    assert tables[0]["Taken out"].tolist() == [
+        "+0.36 (+0.30 to +0.42)",
+        "−0.01 (−0.03 to +0.01)",
+    ]
+    monkeypatch.setattr(FakeWorkspace, "faithfulness", lambda _: {})
+    st.cache_data.clear()
+    at = open_page("model")
+    assert not at.exception
+    assert "Not measured for this model" in words(at)
 
 
 def test_a_model_without_labels(open_page: Open, monkeypatch: pytest.MonkeyPatch):
