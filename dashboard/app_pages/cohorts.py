@@ -8,6 +8,8 @@ from dashboard.charts.style import CONFIG
 from dashboard.components import filters, formats, shell, states, text
 from lbsf_core.workspace import CohortComparison, SampleFilter, Summary
 
+#: Word on the screen -> how attributions are added up.
+GROUPED = {"Kind of merchant": "kind", "Field": "field", "Time before the cutoff": "time"}
 HIGH, LOW = ("high", "very high"), ("very low", "low")
 
 
@@ -40,6 +42,8 @@ def main() -> None:
     _notes(found)
     _sizes(found, summary)
     _charts(found, summary)
+    _groups(source, a, b, found)
+    _downloads(found)
 
 
 def _cohort(prefix: str, letter: str, summary: Summary) -> tuple[str, SampleFilter]:
@@ -139,8 +143,47 @@ def _charts(found: CohortComparison, summary: Summary) -> None:
     shell.section("Spend over time", "Mean money out per sample, and month that its window covers.")
     _draw(charts.spend(found.spend, found.names, summary.currency), "cohort_spend",
           "Mean monthly spend of both cohorts")  # fmt: skip
+
+
+def _groups(
+    source: state.Source, a: SampleFilter, b: SampleFilter, found: CohortComparison
+) -> None:
+    """What moves the scores, added up; and how far the cohorts lie apart."""
+    left, right = st.columns(2)
+    with left:
+        shell.section(
+            "What moves the scores, added up",
+            "Mean attribution per sample, 95% interval by user.",
+        )
+        word = st.segmented_control(
+            "By", list(GROUPED), default="Kind of merchant", required=True, key="by",
+            bind="query-params", label_visibility="collapsed",
+        )  # fmt: skip
+        by = GROUPED[word or "Kind of merchant"]
+        _draw(
+            charts.attributions(
+                state.ask(source, "compare_importance", a, b, by), found.names, of="group"
+            ),
+            "cohort_groups",
+            "Mean attribution in both cohorts by kind of merchant, field or time",
+        )
+    with right:
+        shell.section(
+            "How far apart they lie",
+            "Population stability index of score and activity; by custom below 0.1 is stable, "
+            "above 0.25 another population.",
+        )
+        _draw(charts.shifts(found.shifts), "cohort_shifts",
+              "Population stability index of score and activity between the cohorts")  # fmt: skip
+
+
+def _downloads(found: CohortComparison) -> None:
     with st.container(horizontal=True):
-        for label, frame in (("Merchants", found.merchants), ("Attributions", found.attributions)):
+        for label, frame in (
+            ("Merchants", found.merchants),
+            ("Attributions", found.attributions),
+            ("Shifts", found.shifts),
+        ):
             st.download_button(
                 f"{label} as CSV", text.to_csv(frame), file_name=f"cohorts-{label.lower()}.csv",
                 mime="text/csv", on_click="ignore", icon=":material/download:", type="tertiary",

@@ -182,11 +182,16 @@ def spend(frame: pd.DataFrame, names: tuple[str, str], currency: str) -> go.Figu
     return style.finish(figure, height=300, legend=True)
 
 
-def attributions(frame: pd.DataFrame, names: tuple[str, str], most: int = 15) -> go.Figure:
-    """Mean attribution by merchant in both cohorts, with intervals, largest difference first.
+def attributions(
+    frame: pd.DataFrame, names: tuple[str, str], most: int = 15, of: str = "merchant"
+) -> go.Figure:
+    """Mean attribution in both cohorts, with intervals, largest difference first.
 
     Args:
-        frame: `CohortComparison.attributions`.
+        frame: `CohortComparison.attributions`, or of `Workspace.compare_importance`.
+        names: of the cohorts.
+        most: rows drawn.
+        of: column that names a row.
     """
     if frame.empty:
         return style.nothing("No attribution to compare.")
@@ -210,18 +215,75 @@ def attributions(frame: pd.DataFrame, names: tuple[str, str], most: int = 15) ->
             customdata=[
                 [style.hover_text(m), f"{a:+.2g}", f"{b:+.2g}", f"{n:,}"]
                 for m, a, b, n in zip(
-                    rows["merchant"], lo, hi, rows[f"samples_{side}"], strict=True
+                    rows[of], lo, hi, rows[f"samples_{side}"], strict=True
                 )
             ],
             hovertemplate="<b>%{customdata[0]}</b><br>%{x:+.2r} logit "
-            "(%{customdata[1]} – %{customdata[2]})<br>%{customdata[3]} samples paid there"
+            "(%{customdata[1]} – %{customdata[2]})<br>%{customdata[3]} samples have such payments"
             "<extra></extra>",
         )  # fmt: skip
     figure.add_vline(0, line={"color": style.FAINT, "width": 1.5})
-    _merchant_rows(figure, rows["merchant"].tolist())
+    _merchant_rows(figure, rows[of].tolist())
     figure.update_xaxes(
         title="← lowers the score   ·   mean attribution (logit)   ·   raises it →",
         tickformat="+.2~r",
+    )
+    return style.finish(figure, height=110 + 27 * max(len(rows), 5), legend=True)
+
+
+def shifts(frame: pd.DataFrame) -> go.Figure:
+    """How far score and activity lie apart (PSI), beside what chance alone would give.
+
+    Args:
+        frame: `CohortComparison.shifts`.
+    """
+    if frame.empty:
+        return style.nothing("Nothing to compare.")
+    rows = frame.reset_index(drop=True)
+    least = 1e-3  # of the axis, which is a log one: PD may lie a hundred times as far as the rest
+    figure = go.Figure()
+    figure.add_scatter(
+        x=rows["psi"].clip(lower=least),
+        y=rows.index,
+        mode="markers",
+        marker={
+            "size": 12,
+            "color": [style.BLUE if found else style.FAINT for found in rows["significant"]],
+        },
+        name="PSI (pale: may be chance)",
+        customdata=[
+            [style.hover_text(name), f"{psi:.3f}", f"{a:,.4g}", f"{b:,.4g}"]
+            for name, psi, a, b in zip(
+                rows["feature"], rows["psi"], rows["median_a"], rows["median_b"], strict=True
+            )
+        ],
+        hovertemplate="<b>%{customdata[0]}</b>: PSI %{customdata[1]}<br>median %{customdata[2]} "
+        "in A, %{customdata[3]} in B<extra></extra>",
+    )
+    figure.add_scatter(
+        x=rows["chance"].clip(lower=least),
+        y=rows.index,
+        mode="markers",
+        marker={
+            "size": 14,
+            "color": style.VERMILLION,
+            "symbol": "line-ns-open",
+            "line": {"width": 3},
+        },
+        name="passed once in twenty by chance",
+        hovertemplate="%{x:.3f} by chance<extra></extra>",
+    )
+    for value in (0.1, 0.25):
+        figure.add_vline(value, line={"color": style.FAINT, "width": 1.2, "dash": "dot"})
+    _merchant_rows(figure, rows["feature"].tolist())
+    ticks = [0.001, 0.01, 0.1, 0.25, 1, 10]
+    top = max(float(rows["psi"].max()), 0.5)
+    figure.update_xaxes(
+        type="log",
+        range=[np.log10(least * 0.8), np.log10(top * 1.4)],
+        tickvals=ticks,
+        ticktext=[f"{value:g}" for value in ticks],
+        title="population stability index (log scale)",
     )
     return style.finish(figure, height=110 + 27 * max(len(rows), 5), legend=True)
 

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import false_discovery_control, norm
+from scipy.stats import chi2, false_discovery_control, norm
 
 from lbsf_core.evaluate.intervals import wilson
 from lbsf_core.workspace.queries import Tables, where
 from lbsf_core.workspace.types import CohortComparison, SampleFilter
+
+Floats = npt.NDArray[np.float64]
 
 #: Cohorts below this size are flagged: their figures may point at single people.
 SMALL = 10
@@ -22,6 +24,15 @@ FEWEST_MONTHS = 0.5
 #: Most rows handed out in the merchant and attribution tables.
 MOST = 200
 _Z = 1.959964
+#: What `shifts` compares: in words -> column of the samples.
+FEATURES = {
+    "PD": "pd",
+    "payments": "payments",
+    "merchants": "merchants",
+    "money in": "money_in",
+    "money out": "money_out",
+    "days since the last payment": "idle_days",
+}
 
 
 def compare(
@@ -34,8 +45,9 @@ def compare(
         condition, values = where(chosen, f"{key}_")
         clauses.append(
             f"SELECT '{key}' AS side, sample, user_id, pd, label, "  # noqa: S608 - see `where`
-            f"payments, merchants, money_out, part, window_start, first_payment, "
-            f"cutoff FROM read_parquet($samples) WHERE {condition}"
+            f"payments, merchants, money_in, money_out, part, window_start, first_payment, "
+            f"cutoff, (epoch(cutoff) - epoch(last_payment)) / 86400 AS idle_days "
+            f"FROM read_parquet($samples) WHERE {condition}"
         )
         parameters |= values
     members = tables.ask(" UNION ALL ".join(clauses), **parameters)
@@ -105,6 +117,7 @@ def compare(
         merchants=_over_representation(paid, size),
         spend=spend,
         attributions=_mean_attributions(paid, size),
+        shifts=shifts(sides["a"], sides["b"]),
         overlap=overlap,
         warnings=tuple(warnings),
     )
@@ -174,6 +187,78 @@ def _over_representation(paid: pd.DataFrame, size: dict[str, int]) -> pd.DataFra
         order if len(order) <= MOST else np.concatenate([order[: MOST // 2], order[-MOST // 2 :]])
     )
     return frame.iloc[keep].reset_index(drop=True)
+
+
+def shifts(a: pd.DataFrame, b: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
+    """How far score and activity of two groups of samples lie apart: population stability index.
+
+    Bins hold equal counts of both groups together, and every count has one half added, so that a
+    bin that one group leaves empty counts instead of being dropped. Two groups by chance have a PSI
+    too: (1/n_a + 1/n_b) times a chi-square of bins - 1, which gives each figure its p-value;
+    Benjamini-Hochberg at 5 % over all of them.
+
+    Args:
+        a, b: samples, with the columns of `FEATURES`; a value that is not known is missing.
+        bins: at most; fewer where values tie.
+
+    Returns:
+        feature, psi, chance (the PSI that two groups of this size pass once in twenty by chance),
+        significant, median_a, median_b; largest first.
+    """
+    columns = ["feature", "psi", "chance", "significant", "median_a", "median_b"]
+    if a.empty or b.empty:
+        return pd.DataFrame(columns=columns)
+    scale = 1 / len(a) + 1 / len(b)
+    rows, chances = [], []
+    for feature, column in FEATURES.items():
+        one, other = (side[column].to_numpy(np.float64, na_value=np.nan) for side in (a, b))
+        both = np.concatenate([one, other])
+        known = both[np.isfinite(both)]
+        steps = np.linspace(0, 1, bins + 1)[1:-1]
+        inner: Floats = np.unique(np.quantile(known, steps)) if len(known) else np.zeros(0)
+        # A value that is not known (no payment) is a bin of its own.
+        counts = [np.bincount(_bin(side, inner), minlength=len(inner) + 2) for side in (one, other)]
+        used = np.flatnonzero(counts[0] + counts[1])
+        shares = [(count[used] + 0.5) / (count.sum() + 0.5 * len(used)) for count in counts]
+        psi = float(np.sum((shares[0] - shares[1]) * np.log(shares[0] / shares[1])))
+        free = max(len(used) - 1, 1)
+        chances.append(float(chi2.sf(psi / scale, free)))
+        limit = float(chi2.ppf(0.95, free)) * scale
+        medians = [
+            float(np.median(side[np.isfinite(side)])) if np.isfinite(side).any() else np.nan
+            for side in (one, other)
+        ]
+        rows.append((feature, psi, limit, False, *medians))
+    frame = pd.DataFrame(rows, columns=columns)
+    frame["significant"] = false_discovery_control(chances) < 0.05
+    return frame.sort_values("psi", ascending=False, kind="stable", ignore_index=True)
+
+
+def _bin(values: Floats, inner: Floats) -> npt.NDArray[np.int64]:
+    """(N,) number of the bin of each value; the last one holds what is not known."""
+    found = np.searchsorted(inner, values, side="left")
+    return np.where(np.isfinite(values), found, len(inner) + 1).astype(np.int64)
+
+
+def mean_groups(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """Two frames of `explain.importance.importance` side by side, largest difference first.
+
+    Returns:
+        group, mean_a, mean_b, lo_a, hi_a, lo_b, hi_b (logit units a sample), samples_a, samples_b.
+        A group that a cohort has nothing of is 0 there.
+    """
+    named = []
+    for side, frame in (("a", first), ("b", second)):
+        chosen = frame.reindex(columns=["group", "mean", "mean_lo", "mean_hi", "samples"])
+        names = {"mean": "mean", "mean_lo": "lo", "mean_hi": "hi", "samples": "samples"}
+        chosen = chosen.rename(columns={old: f"{new}_{side}" for old, new in names.items()})
+        named.append(chosen.set_index("group"))
+    frame = named[0].join(named[1], how="outer").fillna(0.0)
+    frame[["samples_a", "samples_b"]] = frame[["samples_a", "samples_b"]].astype(np.int64)
+    gap = (frame["mean_a"] - frame["mean_b"]).abs()
+    frame = frame.loc[gap.sort_values(ascending=False, kind="stable").index]
+    order = ["mean_a", "mean_b", "lo_a", "hi_a", "lo_b", "hi_b", "samples_a", "samples_b"]
+    return frame[order].rename_axis("group").reset_index()
 
 
 def _mean_attributions(paid: pd.DataFrame, size: dict[str, int]) -> pd.DataFrame:

@@ -401,6 +401,15 @@ class Workspace(Questions):
                 return pd.DataFrame(columns=["group", "samples"])
         return importance(read_groups(self.path / ATTRIBUTIONS, by, samples))
 
+    def compare_importance(
+        self, first: SampleFilter, second: SampleFilter, by: By = "kind"
+    ) -> pd.DataFrame:
+        """Mean attribution of two cohorts by kind of merchant, field or time, with 95 % intervals.
+
+        Columns: see `cohorts.mean_groups`.
+        """
+        return cohorts.mean_groups(self.importance(by, first), self.importance(by, second))
+
     def performance(self) -> Performance:
         """How well the scores rank and how true they are on samples that training never saw."""
         data = read_json(self.path / PERFORMANCE)

@@ -127,6 +127,8 @@ class CohortComparison:
         attributions: merchant, mean_a, mean_b (mean attribution per sample of the cohort; a
             sample that never paid there counts 0), lo_a, hi_a, lo_b, hi_b (95 %), samples_a,
             samples_b; largest difference first.
+        shifts: feature, psi (population stability index), chance (the PSI that is passed once in
+            twenty by chance), significant (after Benjamini-Hochberg), median_a, median_b.
         overlap: samples that lie in both cohorts.
         warnings: plain sentences, e.g. a cohort of fewer than ten samples.
     """
@@ -137,6 +139,7 @@ class CohortComparison:
     merchants: pd.DataFrame
     spend: pd.DataFrame
     attributions: pd.DataFrame
+    shifts: pd.DataFrame
     overlap: int
     warnings: tuple[str, ...]
 

@@ -395,6 +395,14 @@ class FakeWorkspace:
     ) -> CohortComparison:
         return fake_comparison(self._match(a), self._match(b), names)
 
+    def compare_importance(
+        self, a: SampleFilter, b: SampleFilter, by: str = "kind"
+    ) -> pd.DataFrame:
+        names = {"kind": ("gambling", EVIL_TAG), "field": FIELDS, "time": ("last 30 days",)}[by]
+        columns = ("mean_a", "mean_b", "lo_a", "hi_a", "lo_b", "hi_b", "samples_a", "samples_b")
+        values = dict(zip(columns, (0.4, 0.1, 0.3, 0.5, 0.0, 0.2, 12, 9), strict=True))
+        return pd.DataFrame([{"group": name} | values for name in names])
+
     def performance(self) -> Performance:
         return fake_performance()
 
@@ -448,12 +456,16 @@ def fake_comparison(
          "lo_a": mean[:, 0] - 0.1, "hi_a": mean[:, 0] + 0.1, "lo_b": mean[:, 1] - 0.1,
          "hi_b": mean[:, 1] + 0.1, "samples_a": 12, "samples_b": 9}
     )  # fmt: skip
+    shifts = pd.DataFrame(
+        [("PD", 2.4, 0.1, True, 0.3, 0.05), ("payments", 0.04, 0.1, False, 120.0, 118.0)],
+        columns=["feature", "psi", "chance", "significant", "median_a", "median_b"],
+    )  # fmt: skip
     both = {c.sample for c in a} & {c.sample for c in b}
     small = [f"Cohort {n} has fewer than ten samples: read its figures as hints."
              for n, c in zip(names, (a, b), strict=True) if len(c) < 10]  # fmt: skip
     return CohortComparison(
         names=names, sizes=pd.DataFrame(sizes), scores=pd.DataFrame(scores), merchants=merchants,
-        spend=spend if a and b else spend.iloc[:0], attributions=attributions,
+        spend=spend if a and b else spend.iloc[:0], attributions=attributions, shifts=shifts,
         overlap=len(both), warnings=tuple(small),
     )  # fmt: skip
 

@@ -140,3 +140,18 @@ def test_what_was_checked_is_told_only_where_it_was_measured():
     assert "is −0.05 (removal), +0.04 (gradient) and +1.00 (attention)" in told[2]
     assert checks({"methods": measured["methods"]}) == []
     assert checks({"attention_uniform": {"difference": None}, "randomisation": {}}) == []
+
+
+def test_shifts_stand_beside_what_chance_gives(comparison):
+    dots, limit = cohorts.shifts(comparison.shifts).data
+    assert list(dots.x) == [2.4, 0.04] and list(limit.x) == [0.1, 0.1]
+    assert dots.marker.color[0] != dots.marker.color[1]  # the second may be chance
+    assert cohorts.shifts(comparison.shifts.iloc[:0]).layout.annotations
+
+
+def test_groups_are_drawn_like_merchants_and_their_names_do_not_run():
+    frame = FakeWorkspace().compare_importance(SampleFilter(), SampleFilter())
+    figure = cohorts.attributions(frame, NAMES, of="group")
+    assert list(figure.data[0].x) == [0.4, 0.4]
+    assert figure.layout.yaxis.ticktext[0] == "gambling"
+    assert "<img" not in "".join(figure.layout.yaxis.ticktext)

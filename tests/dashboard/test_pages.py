@@ -13,7 +13,14 @@ from streamlit.testing.v1 import AppTest
 from dashboard import state
 from dashboard.components.text import escape
 from tests.dashboard.conftest import Open
-from tests.dashboard.fake_workspace import EVIL, EVIL_IMAGE, SHOPS, FakeWorkspace, broken_open
+from tests.dashboard.fake_workspace import (
+    EVIL,
+    EVIL_IMAGE,
+    FIELDS,
+    SHOPS,
+    FakeWorkspace,
+    broken_open,
+)
 
 PAGES = ("portfolio", "user", "cohorts", "model")
 
@@ -229,7 +236,7 @@ def test_a_busy_user_stays_bounded(open_page: Open):
 
 def test_two_cohorts_from_filters(open_page: Open):
     at = open_page("cohorts")
-    assert len(charts(at)) == 5
+    assert len(charts(at)) == 7
     assert at.dataframe[0].value["cohort"].tolist()[0].startswith("A: high")
     at.multiselect(key="a_band").set_value(["medium"]).run()
     assert at.dataframe[0].value["cohort"].tolist()[0] == "A: medium risk"
@@ -240,6 +247,14 @@ def test_a_cohort_link_restores_both_sides(open_page: Open):
     names = at.dataframe[0].value["cohort"].tolist()
     assert names == ["Gamblers", "B: low risk"]
     assert at.text_input(key="a_merchant").value == "casino"
+
+
+def test_cohorts_are_added_up_by_kind_field_or_time(open_page: Open):
+    at = open_page("cohorts", by="Field")
+    assert not at.exception
+    alt = "Mean attribution in both cohorts by kind of merchant, field or time"
+    assert charts(at)[alt]["layout"]["yaxis"]["ticktext"] == list(FIELDS)
+    assert any("stability index of score" in alt for alt in charts(at))
 
 
 def test_overlap_and_small_cohorts_are_said(open_page: Open):
