@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 SHARED := ../shared/data
 
-.PHONY: demo test lint real benchmark timeshap screenshots clean
+.PHONY: demo test lint real benchmark planted timeshap screenshots clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -55,6 +55,17 @@ KEPT := tests/bench/predictions.parquet
 benchmark: $(STAMP)
 	$(BIN)/lbsf benchmark $(SHARED) --work .lbsf/benchmark --out .lbsf/benchmark-report --keep $(KEPT) $(if $(wildcard $(KEPT)),--from $(KEPT))
 	cp .lbsf/benchmark-report/report.json tests/bench/benchmark.json
+
+# Do explanations name the merchants that a simulator made the cause, and the pair that only together is?
+PLANTED := .lbsf/planted
+SEED := 1
+planted: $(STAMP)
+	$(BIN)/lbsf simulate $(PLANTED)/train --users 20000 --seed 11
+	$(BIN)/lbsf fold $(PLANTED)/train/payments.parquet --labels $(PLANTED)/train/labels.parquet --window-days 180 --out $(PLANTED)/train-store
+	$(BIN)/lbsf simulate $(PLANTED)/test --users 1000 --seed 12
+	$(BIN)/lbsf fold $(PLANTED)/test/payments.parquet --labels $(PLANTED)/test/labels.parquet --window-days 180 --out $(PLANTED)/test-store
+	$(BIN)/lbsf train $(PLANTED)/train-store --settings many-users --seed $(SEED) --out $(PLANTED)/bundle-$(SEED)
+	$(BIN)/lbsf planted $(PLANTED)/test-store $(PLANTED)/bundle-$(SEED) $(PLANTED)/test/causes.parquet --json | tee $(PLANTED)/planted-$(SEED).json
 
 # TimeSHAP in an environment of its own, for `lbsf bench explain`: it needs an old numpy and shap.
 TIMESHAP := .venv-timeshap

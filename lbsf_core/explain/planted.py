@@ -50,8 +50,10 @@ def planted(
         progress: called with (samples done, samples in all).
 
     Returns:
-        {"samples", "methods": {name: {"found", "lo", "hi"}}, "causes": {cause: {"samples", name:
-        share}}, "pairs": {"samples", "first": {"found", "lo", "hi"}}}; intervals are Wilson's.
+        {"samples", "methods": {name: {"found", "lo", "hi", "recall", "precision"}}, "causes":
+        {cause: {"samples", name: share}}, "pairs": {"samples", "first": {"found", "lo", "hi"}}};
+        intervals are Wilson's. "recall" is the share of true merchants among the first three,
+        "precision" that of the first one (of a pair, the first two) that are true.
         "first" is how often the largest of all measured interactions is the planted one.
 
     Raises:
@@ -64,6 +66,8 @@ def planted(
     )
     found = flagged[flagged["label"] == 1].merge(known, on=["user_id", "cutoff"])
     hits: list[dict[str, Any]] = []
+    shares: list[list[list[int]]] = []  # of each sample and method: true ones named, named at once
+    sizes: list[int] = []
     pairs: list[bool] = []
     for done, row in enumerate(found.to_dict("records")):
         batch = store.read([int(row["sample"])])
@@ -73,8 +77,13 @@ def planted(
             coalitions = Coalitions(bundle.model, batch)
             merchants, _ = rank(coalitions, budget=budget, seed=seed, risky=True)
             first = np.argsort(-merchants, axis=1, kind="stable")[:, :PLACES]
-            named = [true <= {names[at] for at in places} for places in first]
+            told = [[names[at] for at in places] for places in first]
+            named = [true <= set(places) for places in told]
             hits.append({"cause": row["cause"]} | dict(zip(METHODS, named, strict=True)))
+            shares.append(
+                [[len(true & set(places)), len(true & set(places[: len(true)]))] for places in told]
+            )
+            sizes.append(len(true))
             if len(true) == 2:
                 size = np.triu(np.abs(coalitions.interactions()), 1)
                 at = np.unravel_index(int(np.argmax(size)), size.shape)
@@ -87,9 +96,14 @@ def planted(
             "in its window. Give the causes of the same simulation, or a model that finds them."
         )
     frame = pd.DataFrame(hits)
+    recall, precision = (np.sum(shares, axis=0) / np.sum(sizes)).T
     return {
         "samples": len(frame),
-        "methods": {name: _share(int(frame[name].sum()), len(frame)) for name in METHODS},
+        "methods": {
+            name: _share(int(frame[name].sum()), len(frame))
+            | {"recall": float(recall[at]), "precision": float(precision[at])}
+            for at, name in enumerate(METHODS)
+        },
         "causes": {
             str(cause): {"samples": len(part)}
             | {name: float(part[name].mean()) for name in METHODS}

@@ -56,6 +56,8 @@ def test_counted_by_hand(
         found = planted(store, bundle, causes_of(store, tmp_path / "c.parquet", pick))
         assert found["samples"] >= 1
         assert found["methods"]["removal"]["found"] == share
+        assert found["methods"]["removal"]["recall"] == share  # third of three, never first
+        assert found["methods"]["removal"]["precision"] == 0.0
         assert found["methods"]["attention"]["found"] == 0.0
         assert found["causes"]["made up"]["samples"] == found["samples"]
         assert found["pairs"] == {"samples": 0, "first": {"found": None, "lo": None, "hi": None}}
@@ -73,10 +75,12 @@ def test_of_a_pair_both_must_be_named_and_interact_most(
         return found
 
     monkeypatch.setattr(module.Coalitions, "interactions", interactions)
-    for pick, named, first in ((1, 1.0, 1.0), (2, 0.0, 0.0)):
+    for pick, named, first, recall, precision in ((1, 1.0, 1.0, 1.0, 0.5), (2, 0.0, 0.0, 0.5, 0)):
         path = causes_of(store, tmp_path / "c.parquet", pick, pair=True)
         found = planted(store, bundle, path)
         assert found["methods"]["removal"]["found"] == named
+        assert found["methods"]["removal"]["recall"] == recall
+        assert found["methods"]["removal"]["precision"] == precision
         assert found["pairs"]["samples"] == found["samples"]
         assert found["pairs"]["first"]["found"] == first
 
