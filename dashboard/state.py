@@ -32,6 +32,9 @@ OF_THE_MODEL = frozenset(
 )
 #: Environment variable that names the workspace, or a folder of workspaces.
 WORKSPACE_ENV = "LBSF_WORKSPACE"
+#: Environment variable: cohorts of fewer samples are not shown, they may point at single people.
+SMALLEST_ENV = "LBSF_SMALLEST_COHORT"
+SMALLEST = 10
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,18 @@ def sources() -> dict[str, Source]:
         name: Source(name, str(path), _stamp(path))
         for name, path in find_workspaces(Path(root)).items()
     }
+
+
+def smallest_cohort() -> int:
+    """Samples that a cohort must hold to be shown.
+
+    Raises:
+        WorkspaceError: the environment names no whole number.
+    """
+    given = os.environ.get(SMALLEST_ENV, str(SMALLEST))
+    if not given.isdecimal():
+        raise WorkspaceError(f"{SMALLEST_ENV} is '{given}'; give a whole number, e.g. {SMALLEST}.")
+    return int(given)
 
 
 def _stamp(path: Path) -> int:

@@ -29,8 +29,19 @@ def main() -> None:
         b_name, b = _cohort("b_", "B", summary)
     if a_name == b_name:
         b_name = f"{b_name} (B)"
+    smallest = state.smallest_cohort()
     for name, where in ((a_name, a), (b_name, b)):
-        if not state.ask(source, "count", where):
+        count = state.ask(source, "count", where)
+        if 0 < count < smallest:
+            states.empty(
+                f"Cohort {text.escape(name, 'markdown')} holds fewer than {smallest} samples, so "
+                "nothing of it is shown",
+                "Figures of so few may point at single people. Widen its filters above; whoever "
+                f"runs the dashboard sets the limit with `{state.SMALLEST_ENV}`.",
+                icon="group_off",
+            )
+            return
+        if not count:
             states.empty(
                 f"Cohort {text.escape(name, 'markdown')} is empty: no sample matches "
                 f"{filters.in_words(where)}",

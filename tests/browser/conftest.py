@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dashboard.state import SMALLEST_ENV
 from tests.browser.servers import fake_server, real_server
 from tests.dashboard.fake_workspace import EVIL
 
@@ -88,5 +89,7 @@ def hostile_demo(
     pq.write_table(payments, folder / "payments.parquet")
     fold(folder / "payments.parquet", raw / "labels.parquet", folder / "store")
     build_workspace(folder / "store", tiny_bundle, folder / "workspace", name=EVIL[0])
-    with real_server(folder / "workspace") as address:
-        yield address, user
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SMALLEST_ENV, "1")  # so that the cohort of that one user is drawn as well
+        with real_server(folder / "workspace") as address:
+            yield address, user

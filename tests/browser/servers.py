@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dashboard.serve import _environment, _port, _wait_until_healthy
+from dashboard.state import SMALLEST_ENV
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SERVE = "import sys, pathlib, dashboard.serve as s; sys.exit(s.serve(pathlib.Path(sys.argv[1])))"
@@ -49,7 +50,11 @@ def fake_server(mode: str = "demo") -> Iterator[str]:
     child = subprocess.Popen(
         [*command, f"--port={port}"],
         cwd=REPOSITORY,
-        env={**_environment(Path("/nowhere") / mode), "LBSF_WORKSPACE": f"/nowhere/{mode}"},
+        env={
+            **_environment(Path("/nowhere") / mode),
+            "LBSF_WORKSPACE": f"/nowhere/{mode}",
+            SMALLEST_ENV: "1",  # the fake holds few samples
+        },
         stdout=subprocess.DEVNULL,
     )
     address = f"http://127.0.0.1:{port}"

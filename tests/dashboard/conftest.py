@@ -35,10 +35,12 @@ def open_page(monkeypatch: pytest.MonkeyPatch) -> Open:
         workspaces: tuple[str, ...] = ("demo",),
         opener: Callable[..., Any] | None = None,
         summary: dict[str, Any] | None = None,
+        smallest: str = "1",
         **link: str,
     ) -> AppTest:
         found = {name: Path("/nowhere") / name for name in workspaces}
         monkeypatch.setenv(state.WORKSPACE_ENV, "/nowhere")
+        monkeypatch.setenv(state.SMALLEST_ENV, smallest)  # the fake holds few samples
         monkeypatch.setattr(state, "find_workspaces", lambda _: found)
         fake = opener or (lambda path: FakeWorkspace(path, **(summary or {})))
         monkeypatch.setattr(state, "Workspace", SimpleNamespace(open=fake))

@@ -257,10 +257,21 @@ def test_cohorts_are_added_up_by_kind_field_or_time(open_page: Open):
     assert any("stability index of score" in alt for alt in charts(at))
 
 
-def test_overlap_and_small_cohorts_are_said(open_page: Open):
+def test_overlap_is_said(open_page: Open):
     at = open_page("cohorts", a_band="very high", b_band="very high")
     assert "lie in both cohorts" in at.warning[0].value
     assert "fewer than ten" in at.warning[0].value
+
+
+def test_a_small_cohort_is_not_shown(open_page: Open, monkeypatch: pytest.MonkeyPatch):
+    at = open_page("cohorts", smallest="10", a_band="very high")
+    assert not at.exception
+    assert not charts(at) and not at.dataframe
+    assert "holds fewer than 10 samples" in words(at)
+    at = open_page("cohorts", smallest="many")
+    assert any("give a whole number" in element.value for element in at.text)
+    monkeypatch.delenv(state.SMALLEST_ENV)
+    assert state.smallest_cohort() == 10
 
 
 def test_an_empty_cohort(open_page: Open):
