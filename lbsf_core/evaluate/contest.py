@@ -14,7 +14,8 @@ from lbsf_core.errors import LbsfError
 from lbsf_core.evaluate.benchmark import Plan, digest, fill, run
 from lbsf_core.evaluate.comparison import about, compare
 from lbsf_core.evaluate.contestants import BLENDS, CONTESTANTS, Data, Setting
-from lbsf_core.evaluate.datasets import DATASETS, MAIN
+from lbsf_core.evaluate.datasets import DATASETS
+from lbsf_core.evaluate.plans import plans_of
 from lbsf_core.evaluate.predictions import Kept, cpu_seconds, fingerprint
 from lbsf_core.evaluate.scores import read_scores
 from lbsf_core.fold.store import FoldedStore
@@ -45,7 +46,7 @@ def benchmark(
         raw: folder of the raw datasets.
         work: where stores and finished runs are kept; a stopped run goes on from there.
         names: datasets.
-        repeats: at most; by default what each dataset asks for.
+        repeats: at most; by default what `plans.TIMES` says.
         contestants: only these; all by default.
         workers: processes.
         run_missing: else only report on what there is.
@@ -71,17 +72,9 @@ def benchmark(
         dataset, folder = DATASETS[name], work / name
         folder.mkdir(parents=True, exist_ok=True)
         dataset.prepare(raw, folder)
-        chosen = {
-            who: min(times, repeats or times)
-            for who, times in dataset.repeats_of().items()
-            if contestants is None or who in contestants
-        }
         make = partial(dataset.load, folder)
         data = make()
-        plans = {"runs": Plan(5, chosen, dataset.labels_of())}
-        if len(set(data.batch.cutoffs)) <= 24:  # cutoffs that many samples share
-            main = {who: 1 for who in MAIN if who in chosen}
-            plans["out_of_time"] = Plan(1, main, {}, by="time")
+        plans = plans_of(name, data, repeats=repeats, contestants=contestants)
         with tempfile.TemporaryDirectory(prefix="lbsf-benchmark-") as temporary:
             runs = Path(temporary) if taken and not run_missing else folder
             if taken:

@@ -13,8 +13,7 @@ import numpy as np
 
 from lbsf_core.config import FoldConfig, PretrainConfig
 from lbsf_core.errors import LbsfError
-from lbsf_core.evaluate.contestants import CONTESTANTS, Data, Setting
-from lbsf_core.evaluate.controls import CONTROLS
+from lbsf_core.evaluate.contestants import Data, Setting
 from lbsf_core.fold.fold import fold
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.payments.ingest import ingest
@@ -22,38 +21,10 @@ from lbsf_core.payments.labels import ingest_labels
 from lbsf_core.settings import load_settings
 from lbsf_core.train.histories import read_histories
 
-#: Contestants that every repeat runs, but for `SLOW_REPEATS`; the others run the first alone.
-MAIN = (
-    "lightgbm_user",
-    "lightgbm_merchant",
-    "lightgbm_refit",
-    "scorecard",
-    "lowest_balance",
-    "lbsf_pretrained",
-    "lbsf_boosted",
-    "lbsf_alone",
-    "gru",
-)
-#: LBSF folded otherwise, with as many repeats as the GRU: what folding by merchant is worth.
-FOLDS = ("random_merchants", "no_fold")
-OTHERS = ("transformer", "coles")
-#: Repeats, at most, of the GRU and of other folds: the whole table has to fit into three hours.
-SLOW_REPEATS = 3
-#: LBSF with something taken away or changed.
-ABLATIONS = (
-    "no_relations",
-    "meetings",
-    "mean_pooling",
-    "no_rhythm",
-    "no_levels",
-    "decoupled",
-    *(name for name in CONTROLS if name not in FOLDS),
-)
-
 
 @dataclass(frozen=True)
 class Dataset:
-    """How a dataset is made and what is run on it.
+    """How a dataset is made, and the setting of networks on it.
 
     Attributes:
         name: of the folder and of the report's section.
@@ -61,8 +32,6 @@ class Dataset:
         labels: file of the labels, its mapping, and the labels that are predicted.
         window_days: observation window; None = all history.
         setting: of neural contestants.
-        repeats: of the main contestants.
-        ablation_label: the label that ablations are run on.
         proxy: whether the labels stand in for defaults.
         note: what every reader of its figures must know.
     """
@@ -72,8 +41,6 @@ class Dataset:
     labels: tuple[str, str, tuple[str, ...]]
     window_days: int | None
     setting: Setting
-    repeats: int
-    ablation_label: str
     proxy: bool
     note: str
 
@@ -109,17 +76,6 @@ class Dataset:
         histories = read_histories(paths, self.window_days, self.setting.pretrain)
         return Data(batch, first.manifest.extra_fields, labels, histories, self.setting)
 
-    def repeats_of(self) -> dict[str, int]:
-        """Contestant -> repeats, in the order in which they are run."""
-        found = dict.fromkeys(MAIN, self.repeats)
-        found |= dict.fromkeys(("gru", *FOLDS), min(self.repeats, SLOW_REPEATS))
-        found |= dict.fromkeys((*OTHERS, *ABLATIONS), 1)
-        return {name: repeats for name, repeats in found.items() if name in CONTESTANTS}
-
-    def labels_of(self) -> dict[str, tuple[str, ...]]:
-        """Contestants that are run on some labels only."""
-        return dict.fromkeys(ABLATIONS, (self.ablation_label,))
-
 
 _FEW = load_settings("few-labels")
 _SMALL = Setting(
@@ -140,8 +96,6 @@ DATASETS: dict[str, Dataset] = {
         labels=("labels.parquet", "birmingham", ("label_stop60", "label_drop120")),
         window_days=365,
         setting=Setting(),
-        repeats=3,
-        ablation_label="label_stop60",
         proxy=True,
         note="real purchase-card payments; the labels are proxies of risk (payments that stop, "
         "spending that drops), not defaults.",
@@ -152,8 +106,6 @@ DATASETS: dict[str, Dataset] = {
         labels=("loan.asc", "berka", ("bad",)),
         window_days=None,
         setting=_SMALL,
-        repeats=5,
-        ablation_label="bad",
         proxy=False,
         note="real bank payments and loans; 30 of 354 went bad, so every figure is uncertain.",
     ),

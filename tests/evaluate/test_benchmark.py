@@ -22,6 +22,7 @@ from lbsf_core.evaluate.contest import benchmark, compare_store
 from lbsf_core.evaluate.contestants import BLENDS, CONTESTANTS, Data, Setting
 from lbsf_core.evaluate.datasets import DATASETS
 from lbsf_core.evaluate.html import page
+from lbsf_core.evaluate.plans import ABLATIONS, FOLDS, TIMES, plans_of
 from lbsf_core.evaluate.predictions import read_run
 from lbsf_core.evaluate.scores import read_scores, summarise
 from lbsf_core.fold.fold import fold
@@ -187,6 +188,14 @@ def test_wrong_names_are_refused(world: Path) -> None:
 def test_blends_and_datasets_name_contestants_that_exist() -> None:
     for parts in (blend.parts for blend in BLENDS.values()):
         assert set(parts) <= set(CONTESTANTS)
-    for dataset in DATASETS.values():
-        assert dataset.ablation_label in dataset.labels[2]
-        assert set(dataset.labels_of()) <= set(dataset.repeats_of()) <= set(CONTESTANTS)
+    assert list(TIMES) == list(DATASETS)
+    for name, dataset in DATASETS.items():
+        times = TIMES[name].of()
+        assert TIMES[name].ablation_label in dataset.labels[2]
+        assert set(ABLATIONS) <= set(times) <= set(CONTESTANTS)
+        assert {times[who] for who in ("gru", *FOLDS)} == {TIMES[name].slow_repeats}
+
+
+def test_a_plan_keeps_to_what_was_asked(data: Data) -> None:
+    plans = plans_of("berka", data, repeats=2, contestants=("scorecard", "gru", "no_fold"))
+    assert plans["runs"].repeats == {"scorecard": 2, "gru": 1, "no_fold": 1}

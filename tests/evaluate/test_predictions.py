@@ -205,12 +205,6 @@ class Ready:
     def load(self, work: Path) -> Data:
         return self.data
 
-    def repeats_of(self) -> dict[str, int]:
-        return {"scorecard": 1}
-
-    def labels_of(self) -> dict[str, tuple[str, ...]]:
-        return {}
-
 
 def test_a_benchmark_goes_on_from_what_was_kept(
     data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -229,6 +223,9 @@ def test_a_benchmark_goes_on_from_what_was_kept(
 
     monkeypatch.setattr(contest, "DATASETS", {"d": Ready(data)})
     monkeypatch.setattr(contest, "run", run_here)
+    monkeypatch.setattr(
+        contest, "plans_of", lambda *_, **__: {"runs": Plan(5, {"scorecard": 1}, {})}
+    )
     file, told = tmp_path / "kept.parquet", []
     first = contest.benchmark(tmp_path, tmp_path / "one", ["d"], keep=file)
     done = len(ran)
