@@ -5,9 +5,10 @@ import json
 import streamlit as st
 
 from dashboard import state
+from dashboard.charts import compared
 from dashboard.charts import model as charts
 from dashboard.charts.style import CONFIG
-from dashboard.components import faithfulness, formats, shell, states, text
+from dashboard.components import drift_panel, faithfulness, formats, shell, states, text
 from lbsf_core.workspace import Card, Performance
 
 #: What each metric says, for its tooltip.
@@ -38,6 +39,7 @@ def main() -> None:
     else:
         _metrics(performance)
         _curves(performance)
+    drift_panel.show(state.ask(source, "drift"))
     if not performance.contestants.empty:
         _compared(performance)
     faithfulness.show(state.ask(source, "faithfulness"))
@@ -62,13 +64,27 @@ def _metrics(performance: Performance) -> None:
 
 
 def _curves(performance: Performance) -> None:
+    rate = (
+        float(performance.lift["bad"].sum() / performance.lift["samples"].sum())
+        if len(performance.lift)
+        else 0.0
+    )
     left, middle, right = st.columns(3)
     with left:
         shell.section("Ranking (ROC)", "Bad found for each share of good declined.")
         _draw(charts.roc(performance.roc), "roc", "ROC curve against guessing")
     with middle:
+        shell.section("Precision and recall", "Who is declined: how many are bad, of how many.")
+        _draw(charts.precision_recall(performance.pr, rate), "pr",
+              "Precision against recall, beside guessing")  # fmt: skip
+    with right:
         shell.section("Separation (KS)", "Shares at or above each PD; dashed: the widest gap.")
         _draw(charts.ks(performance.ks), "ks", "Shares of bad and good at or above each PD")
+    left, right = st.columns(2)
+    with left:
+        shell.section("Lift", "On each bar: the share of all bad up to there.")
+        _draw(charts.lift(performance.lift), "lift",
+              "Default rate of each tenth of the samples over that of all")  # fmt: skip
     with right:
         shell.section("Calibration", "Observed rates with their 95% intervals.")
         _draw(charts.calibration(performance.calibration), "calibration",
@@ -84,7 +100,7 @@ def _compared(performance: Performance) -> None:
         "Against what a team would use instead",
         f"AUC on {text.escape(performance.compared_on, 'markdown')}; the same folds for all.",
     )
-    _draw(charts.contestants(performance.contestants), "contestants",
+    _draw(compared.contestants(performance.contestants), "contestants",
           "AUC of every contestant with its 95% interval")  # fmt: skip
     frame = performance.differences
     names = performance.contestants.set_index("name")["about"].to_dict()

@@ -1,8 +1,6 @@
-"""Charts of the model page: ranking, separation, calibration, and how both vary with history."""
+"""Charts of how well a model ranks, separates and is calibrated, and by length of history."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -171,66 +169,62 @@ def by_history(frame: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def contestants(frame: pd.DataFrame) -> go.Figure:
-    """AUC of every contestant with its interval, best at the top; controls in grey.
+def precision_recall(frame: pd.DataFrame, rate: float) -> go.Figure:
+    """Precision against recall, and the share of bad that guessing would give.
 
     Args:
-        frame: `Performance.contestants`.
+        frame: `Performance.pr`.
+        rate: share of bad samples.
     """
-    frame = frame[frame["name"] != "lightgbm"].sort_values("auc")  # it stands twice
-    names = frame["about"].map(lambda text: style.name(text, 60))
+    if frame.empty:
+        return style.nothing("Make the workspace again to draw it.")
     figure = go.Figure()
-    for control, label, colour in (
-        (False, "Contestant", style.BLUE),
-        (True, "LBSF with something changed", style.GREY),
-    ):
-        rows = frame[frame["control"] == control]
-        if rows.empty:
-            continue
-        figure.add_scatter(
-            x=rows["auc"],
-            y=names[rows.index],
-            mode="markers",
-            marker={"color": colour, "size": 9},
-            error_x={
-                "array": rows["hi"] - rows["auc"],
-                "arrayminus": rows["auc"] - rows["lo"],
-                "thickness": 1.5,
-                "width": 0,
-            },
-            name=label,
-            hovertemplate="%{y}: AUC %{x:.3f}<extra></extra>",
-        )
-    figure.update_yaxes(categoryorder="array", categoryarray=names.tolist(), automargin=True)
-    figure.update_xaxes(title="AUC", tickformat=".2f")
-    return style.finish(figure, height=120 + 26 * len(frame), legend=True)
-
-
-def faithfulness(methods: Mapping[str, Mapping[str, float]]) -> go.Figure:
-    """What the score does when a method's first are taken out or kept alone, best at the top.
-
-    Args:
-        methods: name -> {"comprehensiveness", "sufficiency"}, each 0 = least, 1 = most.
-    """
-    names = sorted(methods, key=lambda name: methods[name]["comprehensiveness"])
-    shown = [style.name(name.capitalize()) for name in names]
-    figure = go.Figure()
-    for key, label, colour, symbol in (
-        ("comprehensiveness", "taken out (comprehensiveness)", style.BLUE, "circle"),
-        ("sufficiency", "kept alone (sufficiency)", style.VERMILLION, "diamond"),
-    ):
-        figure.add_scatter(
-            x=[methods[name][key] for name in names],
-            y=shown,
-            mode="markers",
-            marker={"color": colour, "size": 10, "symbol": symbol},
-            name=label,
-            hovertemplate="%{y}: %{x:.2f}<extra></extra>",
-        )
-    figure.update_xaxes(
-        range=[0, 1.02], tickformat=".1f", title="of the most that any order reaches"
+    figure.add_scatter(
+        x=[0, 1], y=[rate, rate], mode="lines", hoverinfo="skip", name="Guessing",
+        line={"color": style.GREY, "width": 1.5, "dash": "dash"},
+    )  # fmt: skip
+    figure.add_scatter(
+        x=frame["recall"],
+        y=frame["precision"],
+        mode="lines",
+        line={"color": style.BLUE, "width": 2.5, "shape": "hv"},
+        name="Model",
+        customdata=frame["threshold"],
+        hovertemplate="Declined from PD %{customdata:.1%}: %{y:.1%} of them bad, "
+        "%{x:.1%} of all bad<extra></extra>",
     )
-    return style.finish(figure, height=110 + 30 * len(names), legend=True)
+    _unit_axes(figure, "Bad declined (recall)", "Bad among declined (precision)")
+    return style.finish(figure, height=320, legend=True)
+
+
+def lift(frame: pd.DataFrame) -> go.Figure:
+    """How many times as many bad each tenth holds as all samples do, highest PDs first.
+
+    Args:
+        frame: `Performance.lift`.
+    """
+    if frame.empty:
+        return style.nothing("Make the workspace again to draw it.")
+    figure = go.Figure()
+    figure.add_bar(
+        x=frame["part"],
+        y=frame["lift"],
+        marker={"color": style.BLUE},
+        customdata=frame[["samples", "bad", "rate", "captured"]].to_numpy(),
+        text=frame["captured"].map("{:.0%}".format),
+        textposition="outside",
+        cliponaxis=False,
+        hovertemplate="Tenth %{x}: %{customdata[1]:,.0f} bad of %{customdata[0]:,.0f} "
+        "(%{customdata[2]:.1%}), %{y:.1f} times the mean<br>%{customdata[3]:.1%} of all bad up to "
+        "here<extra></extra>",
+        name="Lift",
+    )
+    figure.add_hline(1, line={"color": style.GREY, "dash": "dash"})
+    figure.update_xaxes(title="Tenth of the samples, highest PD first", dtick=1, showgrid=False)
+    figure.update_yaxes(
+        title="Times the mean default rate", range=[0, 1.15 * float(frame["lift"].max())]
+    )
+    return style.finish(figure, height=320, top=40)
 
 
 def _diagonal(label: str) -> go.Figure:

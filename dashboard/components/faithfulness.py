@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard.charts import model as charts
+from dashboard.charts import compared as charts
 from dashboard.charts.style import CONFIG
 from dashboard.components import formats, shell, states
 from dashboard.components.text import escape

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
 
 from lbsf_core.errors import LbsfError
 from lbsf_core.evaluate.intervals import wilson
@@ -24,8 +24,10 @@ HISTORY = (0, 25, 50, 100, 200, 400, 800)
 FEWEST = 5
 #: Points of a drawn curve at most.
 POINTS = 400
-#: Bins of the drawn calibration, of equal count.
+#: Bins of the drawn calibration and of the lift, of equal count.
 BINS = 10
+#: Lists of records in a performance.
+PARTS = ("metrics", "roc", "pr", "ks", "lift", "calibration", "by_history")
 
 Floats = npt.NDArray[np.float64]
 
@@ -56,12 +58,12 @@ def performance(
         metrics: when already computed (cross-validation); else on this frame.
 
     Returns:
-        source, metrics, roc, ks, calibration, by_history (lists of records), warnings.
+        source, metrics, roc, pr, ks, lift, calibration, by_history (lists of records), warnings.
     """
     labels, pds = frame["label"].to_numpy(float), frame["pd"].to_numpy(float)
     bad = int(labels.sum())
     warnings: list[str] = []
-    empty: dict[str, Any] = {k: [] for k in ("metrics", "roc", "ks", "calibration", "by_history")}
+    empty: dict[str, Any] = {name: [] for name in PARTS}
     if not 0 < bad < len(labels):
         warnings.append(
             f"{bad} bad and {len(labels) - bad} good samples: nothing can be measured. "
@@ -90,10 +92,44 @@ def performance(
             for name, metric in found.items()
         ],
         "roc": curve,
+        "pr": precision_recall(labels, pds),
         "ks": [{"threshold": p["threshold"], "bad": p["tpr"], "good": p["fpr"]} for p in curve],
+        "lift": lift(labels, pds),
         "calibration": calibration(labels, pds),
         "by_history": _by_history(frame),
     }
+
+
+def precision_recall(labels: Floats, pds: Floats) -> list[dict[str, float]]:
+    """Precision and recall of declining at or above a PD, recall falling; `POINTS` at most."""
+    precision, recall, thresholds = precision_recall_curve(labels, pds)
+    count = len(thresholds)  # the end that sklearn adds declines nobody
+    thin = np.unique(np.linspace(0, count - 1, min(count, POINTS)).round().astype(int))
+    return [
+        {
+            "threshold": float(thresholds[i]),
+            "precision": float(precision[i]),
+            "recall": float(recall[i]),
+        }
+        for i in thin
+    ]
+
+
+def lift(labels: Floats, pds: Floats) -> list[dict[str, float]]:
+    """`BINS` parts of equal count, highest PDs first.
+
+    Returns:
+        Of each: part (1 = highest), samples, bad, rate, lift (rate over the rate of all), and
+        captured (share of all bad in this part and those before it).
+    """
+    order = np.argsort(-pds, kind="stable")
+    rows, found, mean, total = [], 0.0, float(labels.mean()), float(labels.sum())
+    for number, at in enumerate(np.array_split(order, min(BINS, len(order)))):
+        bad, rate = float(labels[at].sum()), float(labels[at].mean())
+        found += bad
+        row = {"part": number + 1, "samples": len(at), "bad": bad, "rate": rate}
+        rows.append(row | {"lift": rate / mean, "captured": found / total})
+    return rows
 
 
 def calibration(labels: Floats, pds: Floats) -> list[dict[str, float]]:

@@ -15,6 +15,7 @@ from lbsf_core.explain.result import TOLERANCE
 from lbsf_core.files import check_hashes, read_json, recover
 from lbsf_core.model.bundle_files import check_bundle
 from lbsf_core.workspace import cohorts
+from lbsf_core.workspace.drift import drift
 from lbsf_core.workspace.layout import ATTRIBUTIONS, MANIFEST, PERFORMANCE, WORKSPACE_VERSION
 from lbsf_core.workspace.queries import Tables, activity_query, where
 from lbsf_core.workspace.questions import Questions
@@ -22,6 +23,7 @@ from lbsf_core.workspace.types import (
     Card,
     Case,
     CohortComparison,
+    Drift,
     Performance,
     SampleFilter,
     Summary,
@@ -416,14 +418,17 @@ class Workspace(Questions):
         columns = {
             "metrics": ["name", "value", "lo", "hi", "better"],
             "roc": ["fpr", "tpr", "threshold"],
+            "pr": ["threshold", "precision", "recall"],
             "ks": ["threshold", "bad", "good"],
+            "lift": ["part", "samples", "bad", "rate", "lift", "captured"],
             "calibration": ["bin", "pd", "rate", "lo", "hi", "samples"],
             "by_history": [
                 *("history", "samples", "bad", "auc", "lo", "hi", "mean_pd", "default_rate"),
             ],
         }
         frames = {
-            name: pd.DataFrame(data[name], columns=wanted) for name, wanted in columns.items()
+            name: pd.DataFrame(data.get(name, []), columns=wanted)
+            for name, wanted in columns.items()
         }
         for name in ("auc", "lo", "hi"):
             frames["by_history"][name] = frames["by_history"][name].astype(float)
@@ -435,6 +440,10 @@ class Workspace(Questions):
             differences=pd.DataFrame(data.get("differences", [])),
             **frames,
         )
+
+    def drift(self) -> Drift:
+        """How far samples that training never saw lie from those it was fitted on, by month."""
+        return drift(self._tables)
 
     def card(self) -> Card:
         """The bundle's card, facts for a table, and its manifest for download."""

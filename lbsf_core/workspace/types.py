@@ -154,6 +154,9 @@ class Performance:
         metrics: name, value, lo, hi (95 % bootstrap by user), better ("higher", "lower" or
             "near 1").
         roc: fpr, tpr, threshold.
+        pr: threshold (PD), precision, recall; empty in a workspace made before it was kept.
+        lift: part (tenths, highest PDs first), samples, bad, rate, lift (rate over that of all),
+            captured (share of all bad in this part and those before it); may be empty likewise.
         ks: threshold (PD), bad (share of bad at or above), good (share of good at or above);
             the KS statistic is the largest gap.
         calibration: bin, pd (mean predicted), rate (observed), lo, hi (95 % Wilson), samples.
@@ -175,6 +178,28 @@ class Performance:
     compared_on: str = ""
     contestants: pd.DataFrame = field(default_factory=pd.DataFrame)
     differences: pd.DataFrame = field(default_factory=pd.DataFrame)
+    pr: pd.DataFrame = field(default_factory=pd.DataFrame)
+    lift: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How far later samples lie from those that the model was trained on.
+
+    Attributes:
+        reference: what later months are held against, in words; empty where there is nothing.
+        trained: whether these are the training's own samples.
+        months: month (first day, of the cutoff), samples, feature, psi (population stability
+            index), chance (the PSI that is passed once in twenty by chance), significant (after
+            Benjamini-Hochberg within the month), median (in the month), reference (median of the
+            reference); months in order.
+        left_out: months with too few samples to say anything.
+    """
+
+    reference: str
+    trained: bool
+    months: pd.DataFrame
+    left_out: int
 
 
 @dataclass(frozen=True)

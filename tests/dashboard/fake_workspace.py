@@ -29,6 +29,7 @@ from lbsf_core.workspace.types import (
     Card,
     Case,
     CohortComparison,
+    Drift,
     Performance,
     SampleFilter,
     Summary,
@@ -406,6 +407,25 @@ class FakeWorkspace:
     def performance(self) -> Performance:
         return fake_performance()
 
+    def drift(self) -> Drift:
+        months = pd.to_datetime(["2024-01-01", "2024-02-01"])
+        rows = [
+            (month, 60, feature, psi, 0.2, psi > 0.2, 0.1, 0.12)
+            for month in months
+            for feature, psi in (("PD", 0.31), ("payments", 0.05))
+        ]
+        columns = [
+            "month",
+            "samples",
+            "feature",
+            "psi",
+            "chance",
+            "significant",
+            "median",
+            "reference",
+        ]
+        return Drift("the 300 samples of training", True, pd.DataFrame(rows, columns=columns), 1)
+
     def card(self) -> Card:
         return Card(
             text={"What it is": ["A model of payments."], "Not for": ["Deciding by itself."]},
@@ -494,6 +514,13 @@ def fake_performance() -> Performance:
              "bad": [0, 5, 9, 7], "auc": [np.nan, 0.7, 0.75, 0.8], "lo": [np.nan, 0.5, 0.6, 0.7],
              "hi": [np.nan, 0.85, 0.86, 0.9], "mean_pd": [0.1, 0.2, 0.15, 0.12],
              "default_rate": [0.0, 0.17, 0.15, 0.13]}
+        ),
+        pr=pd.DataFrame(
+            {"threshold": grid, "precision": 0.15 + 0.6 * grid, "recall": 1 - grid}
+        ),
+        lift=pd.DataFrame(
+            {"part": range(1, 4), "samples": [49, 49, 49], "bad": [14, 5, 2],
+             "rate": [0.29, 0.1, 0.04], "lift": [2.0, 0.71, 0.29], "captured": [0.67, 0.9, 1.0]}
         ),
         warnings=("Only 21 bad samples: the intervals are wide.",),
         compared_on="invented: 147 samples, 21 bad",

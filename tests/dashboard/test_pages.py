@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard import state
 from dashboard.components.text import escape
+from lbsf_core.workspace import Drift
 from tests.dashboard.conftest import Open
 from tests.dashboard.fake_workspace import (
     EVIL,
@@ -287,6 +288,20 @@ def test_the_model_page_shows_metrics_card_and_warnings(open_page: Open):
     assert "21 bad" in words(at)
     assert "What it is" in words(at)
     assert "](http" not in str(at.table[0].value)
+    assert "Precision against recall, beside guessing" in charts(at)
+    assert "Default rate of each tenth of the samples over that of all" in charts(at)
+
+
+def test_the_model_page_says_whether_the_population_moved(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch
+):
+    at = open_page("model")
+    assert any("Population stability index" in alt for alt in charts(at))
+    assert "1 month with fewer than 30 samples left out" in words(at)
+    nothing = Drift("", False, FakeWorkspace().drift().months.iloc[:0], 0)
+    monkeypatch.setattr(FakeWorkspace, "drift", lambda _: nothing)
+    st.cache_data.clear()
+    assert "No month can be compared" in words(open_page("model"))
 
 
 def test_the_model_page_says_how_true_its_explanations_are(

@@ -1,0 +1,39 @@
+"""Whether the population has moved since the model was trained, month by month."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboard.charts import compared as charts
+from dashboard.charts.style import CONFIG
+from dashboard.components import formats, shell, states
+from dashboard.components.text import escape
+from lbsf_core.workspace import Drift
+
+
+def show(found: Drift) -> None:
+    """The chart, and what it holds against what."""
+    shell.section(
+        "Has the population moved?",
+        "Population stability index (PSI) of score and activity, by month of the cutoff. "
+        "Hollow: chance may explain it.",
+    )
+    if found.months.empty:
+        states.empty(
+            "No month can be compared",
+            "It takes 30 samples that training never saw, and 30 to hold them against.",
+            icon="timeline",
+        )
+        return
+    st.plotly_chart(
+        charts.drift(found.months), key="drift", config=CONFIG,
+        alt="Population stability index of score and activity by month, against the reference",
+    )  # fmt: skip
+    told = f"Held against {escape(found.reference, 'markdown')}."
+    if found.trained:
+        told += " A model is surer of what it was trained on: part of the PSI of the PD is that."
+    else:
+        told += " The training's own samples are not in this workspace."
+    if found.left_out:
+        told += f" {formats.plural(found.left_out, 'month')} with fewer than 30 samples left out."
+    st.caption(told)
