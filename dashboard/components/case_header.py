@@ -56,8 +56,7 @@ def figures(case: Case) -> None:
             f"Money out ({escape(case.currency, 'markdown')})", _money(case.money_out), border=True
         )
     st.caption(_window(case))
-    for sentence in case.warnings:
-        st.caption(f":material/warning: :orange[{escape(sentence, 'markdown')}]")
+    _warn(case.warnings)
 
 
 def _money(value: float) -> str:
@@ -77,7 +76,7 @@ def _window(case: Case) -> str:
         if case.dropped_merchants:
             dropped += f" at {formats.plural(case.dropped_merchants, 'merchant')}"
         money = escape(formats.money(case.dropped_amount, case.currency), "markdown")
-        parts.append(f":orange[{dropped}, {money} in all]")
+        parts.append(f"**{dropped}, {money} in all**")
     else:
         parts.append("nothing dropped")
     return formats.listing(parts)
@@ -109,5 +108,10 @@ def additivity(explanation: Explanation) -> None:
         f"{escape(explanation.method, 'markdown')}, {effort} · "
         f"baseline: {escape(explanation.baseline, 'markdown')}"
     )
-    for sentence in explanation.warnings:
-        st.caption(f":material/warning: :orange[{escape(sentence, 'markdown')}]")
+    _warn(explanation.warnings)
+
+
+def _warn(sentences: tuple[str, ...]) -> None:
+    """Small, and not as captions: those fade, and a faded colour is hard to read."""
+    for sentence in sentences:
+        st.markdown(f":small[:material/warning: :orange[{escape(sentence, 'markdown')}]]")
