@@ -30,7 +30,7 @@ def serious(page: Page) -> list[str]:
 def test_no_page_has_a_serious_fault(browser: Browser, demo: str, scheme: str):
     context = browser.new_context(viewport=LAPTOP, color_scheme=scheme, bypass_csp=True)  # type: ignore[arg-type]
     page = context.new_page()
-    found = {}
+    found: dict[str, list[str]] = {}
     for name in ("cohorts", "model", "", "user"):
         if name == "user":
             open_row(page, 0)  # from the portfolio, which was looked at before
@@ -38,7 +38,7 @@ def test_no_page_has_a_serious_fault(browser: Browser, demo: str, scheme: str):
             visit(page, f"{demo}/{name}")
         found[name or "portfolio"] = serious(page)
     context.close()
-    assert not any(found.values()), "\n".join(sum(found.values(), []))
+    assert not [f"{name}: {line}" for name, lines in found.items() for line in lines]
 
 
 def test_a_fault_would_be_found(page: Page, demo: str):
