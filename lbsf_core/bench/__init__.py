@@ -1,5 +1,6 @@
 """Benches: the same work for us and for named peers in one run, as JSON with the machine's facts.
 
+    dashboard.py `bench_dashboard`: what a person waits for, in a real browser
     fold.py    `bench_fold`: our fold against pandas, Parquet to Parquet
     explain.py `bench_explain`: seconds to say why, by removal and by gradients
     score.py   `bench_score`: our model against a flat Transformer and a GRU, payments to logits

@@ -9,6 +9,7 @@ import typer
 
 from lbsf_core.cli.common import (
     AsJson,
+    bar_of,
     bench,
     print_json,
     show,
@@ -61,6 +62,32 @@ def bench_explain(
     from lbsf_core.bench.explain import default_timeshap
 
     _result("explain", run(timeshap=timeshap or default_timeshap()), as_json)
+
+
+@bench.command("dashboard")
+def bench_dashboard(
+    out: Annotated[Path, typer.Option("--out", help="Where the workspace is made, or was.")] = Path(
+        ".lbsf/bench/dashboard"
+    ),
+    demo: Annotated[bool, typer.Option("--demo", help="Over the demo workspace.")] = False,
+    samples: Annotated[int, typer.Option(help="Of the workspace that is made.", min=200)] = 100_000,
+    users: Annotated[int, typer.Option(help="Opened one after another.", min=3)] = 21,
+    soak: Annotated[float, typer.Option(help="Minutes that 20 sessions browse; 0 = not.")] = 5.0,
+    as_json: AsJson = False,
+) -> None:
+    """Drive the dashboard in a real Chromium: what a person waits for, and many at once."""
+    from lbsf_core.bench.dashboard import bench_dashboard as run
+
+    with bar_of() as bar:
+        found = run(
+            Path(".lbsf/demo") if demo and out == Path(".lbsf/bench/dashboard") else out,
+            demo=demo,
+            samples=samples,
+            users=users,
+            soak_seconds=60 * soak,
+            progress=bar,
+        )
+    _result("dashboard", found, as_json)
 
 
 def _numbers(lengths: str) -> list[int]:

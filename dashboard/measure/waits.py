@@ -1,0 +1,215 @@
+"""What one person waits for, each thing several times on users that the server has not seen."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dashboard.measure import crowd
+from dashboard.measure.watch import FLAGS, SCRIPT, wait
+from lbsf_core.errors import LbsfError
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+#: A laptop's screen.
+SCREEN = {"width": 1280, "height": 900}
+_SERVE = "import sys, pathlib, dashboard.serve as s; sys.exit(s.serve(pathlib.Path(sys.argv[1])))"
+
+
+@contextmanager
+def server(workspace: Path) -> Iterator[tuple[str, int]]:
+    """A dashboard of its own: its address and the number of its process.
+
+    Raises:
+        LbsfError: it did not start.
+    """
+    command = [sys.executable, "-c", _SERVE, str(workspace)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        line = child.stdout.readline() if child.stdout else ""
+        if not line.startswith("Dashboard: http://"):
+            raise LbsfError(f"{workspace}: the dashboard did not start; the lines above say why.")
+        yield line.split()[1], child.pid
+    finally:
+        child.send_signal(signal.SIGINT)
+        child.wait(timeout=30)
+
+
+@contextmanager
+def chromium(path: str) -> Iterator[Browser]:
+    """A headless browser.
+
+    Raises:
+        LbsfError: Playwright is not installed.
+    """
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError as error:
+        raise LbsfError(
+            "`lbsf bench dashboard` drives a browser: `pip install 'lbsf[dev]'`."
+        ) from error
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=[*FLAGS])
+        yield browser
+        browser.close()
+
+
+def new_page(browser: Browser) -> Page:
+    """A page of a new session that notes when it comes to rest."""
+    page = browser.new_context(viewport=SCREEN, reduced_motion="reduce").new_page()  # type: ignore[arg-type]
+    page.add_init_script(SCRIPT)
+    return page
+
+
+def p95(seconds: Sequence[float]) -> float | None:
+    """The 95th percentile; None of nothing."""
+    return float(np.quantile(seconds, 0.95)) if len(seconds) else None
+
+
+def cold_start(workspace: Path, browser: Browser) -> float:
+    """Seconds from starting the server to the portfolio's first chart in a browser that waits."""
+    page = new_page(browser)
+    began = time.monotonic()
+    with server(workspace) as (address, _):
+        page.goto(address, wait_until="commit")
+        page.locator("[data-testid=stPlotlyChart] .main-svg").first.wait_for(timeout=60_000)
+        seconds = time.monotonic() - began
+    page.context.close()
+    return seconds
+
+
+def server_part(workspace: Path, users: Sequence[str]) -> list[float]:
+    """Seconds of the user page's script for each user but the first; see `server.times`."""
+    command = [sys.executable, "-m", "dashboard.measure.server", str(workspace), *users]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    if found.returncode:
+        raise LbsfError(f"The user page failed without a browser:\n{found.stderr[-2000:]}")
+    seconds: list[float] = json.loads(found.stdout.splitlines()[-1])
+    return seconds
+
+
+def of_users(page: Page, address: str, users: Sequence[str]) -> dict[str, list[float]]:
+    """Open each user from the page of the one before, click a merchant, take a merchant out.
+
+    Returns:
+        "open", "click", "whatif": seconds of each, until every panel has come to rest.
+    """
+    wait(page, lambda: page.goto(f"{address}/user?user={users[0]}"), since_start=True)
+    found: dict[str, list[float]] = {"open": [], "click": [], "whatif": []}
+    box = page.locator(".st-key-user input")
+    for user in users[1:]:
+        box.fill(user)
+        found["open"].append(wait(page, lambda: box.press("Enter")))
+        bars = page.locator(".st-key-timeline .barlayer .point path")
+        if bars.count():
+            found["click"].append(_click(page, min(2, bars.count() - 1)))
+        page.get_by_role("radiogroup", name="History").scroll_into_view_if_needed()
+        shorter = page.get_by_role("radio", name="last 90 days")
+        found["whatif"].append(wait(page, shorter.click))
+        wait(page, page.get_by_role("radio", name="whole window").click)
+        clear = page.locator(".st-key-clear_merchant button")
+        if clear.count():
+            wait(page, clear.click)
+    return found
+
+
+def _click(page: Page, number: int) -> float:
+    """A click on a bar, where Plotly's own layer lies over it."""
+    bar = page.locator(".st-key-timeline .barlayer .point path").nth(number)
+    bar.scroll_into_view_if_needed()
+    box = bar.bounding_box()
+    if box is None:
+        raise LbsfError(f"{page.url}: a merchant's bar went away while it was clicked.")
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.wait_for_timeout(200)  # the hover's own drawing is not what is waited for
+    return wait(page, lambda: page.mouse.click(x, y))
+
+
+def searches(page: Page, address: str, texts: Sequence[str]) -> list[float]:
+    """Type a part of a user's id on the portfolio, until the queue has come to rest."""
+    wait(page, lambda: page.goto(address), since_start=True)
+    box = page.locator(".st-key-q_user input")
+    found = []
+    for text in texts:
+        box.fill(text)
+        found.append(wait(page, lambda: box.press("Enter")))
+    return found
+
+
+def comparison(page: Page, address: str, query: str) -> float:
+    """Open two cohorts that nobody has compared yet, in a session that is already open."""
+    wait(page, lambda: page.goto(f"{address}/cohorts"), since_start=True)
+    return wait(page, lambda: page.goto(f"{address}/cohorts?{query}"), since_start=True)
+
+
+def figures(
+    workspace: Path,
+    *,
+    users: Sequence[str],
+    cohorts: str,
+    sessions: int = 10,
+    soakers: int = 20,
+    soak_seconds: float = 300.0,
+) -> dict[str, Any]:
+    """Everything that is measured of a dashboard over a workspace.
+
+    Args:
+        workspace: its folder.
+        users: ids, the first to start from; each other one is opened once by a person, once
+            without a browser and more than once by the crowd.
+        cohorts: the query of an address that compares two cohorts.
+        sessions: whose memory is measured.
+        soakers: sessions that browse at once.
+        soak_seconds: for so long; 0 leaves it out.
+
+    Returns:
+        Seconds, unless a name says otherwise; see `lbsf bench dashboard`.
+
+    Raises:
+        LbsfError: there is no browser, or a page did not come to rest.
+    """
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        raise LbsfError("No Chromium here: install Debian's `chromium` and run it again.")
+    with chromium(path) as browser:
+        cold = cold_start(workspace, browser)
+        with server(workspace) as (address, _):
+            page = new_page(browser)
+            waits = of_users(page, address, users)
+            found = searches(page, address, [user[-3:] for user in users[1:]])
+            page.context.close()
+            compared = comparison(new_page(browser), address, cohorts)
+    alone = server_part(workspace, users)
+    with server(workspace) as (address, pid):
+        memory = crowd.rss_of_sessions(path, address, pid, users[:sessions])
+        soaked: dict[str, Any] = {"waits": [], "errors": []}
+        if soak_seconds:
+            soaked = crowd.soak(path, address, users, sessions=soakers, seconds=soak_seconds)
+    return {
+        "cold_start_s": cold,
+        "open_user_p95_s": p95(waits["open"]),
+        "open_user_server_p95_s": p95(alone),
+        "click_p95_s": p95(waits["click"]),
+        "whatif_p95_s": p95(waits["whatif"]),
+        "cohort_50k_s": compared,
+        "search_p95_s": p95(found),
+        f"rss_{sessions}_sessions_mb": memory,
+        "soak_p95_s": p95(soaked["waits"]),
+        "soak_errors": len(soaked["errors"]) if soak_seconds else None,
+        "soak_steps": len(soaked["waits"]),
+        "soak_first_errors": soaked["errors"][:3],
+        "users_opened": len(waits["open"]),
+        "medians": {name: float(np.median(times)) for name, times in waits.items() if times},
+    }

@@ -1,0 +1,85 @@
+"""When has a page come to rest? The page itself says, to the millisecond.
+
+A script in the page notes the last moment at which something was still going on: the app's script
+running, an element grey because it is out of date, a chart without its drawing, or any change of
+the document. What a person waits for is that moment, not the quiet time after it that shows it
+was the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from lbsf_core.errors import LbsfError
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+#: Flags of a browser that asks nobody but the server.
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+#: Without any change for so long, in milliseconds, a page is at rest.
+QUIET = 400
+#: Longest wait for anything, in milliseconds.
+PATIENCE = 60_000
+#: A page's own notes: `last`, the moment of the last change; `busy()`, whether more is to come.
+SCRIPT = """
+(() => {
+  const rest = { last: performance.now() };
+  rest.busy = () => {
+    const app = document.querySelector('[data-testid=stApp]');
+    if (!app || app.getAttribute('data-test-script-state') !== 'notRunning') return true;
+    if (document.querySelector('[data-stale=true]')) return true;
+    if (document.querySelector('[data-testid=stSkeleton]')) return true;
+    return [...document.querySelectorAll('[data-testid=stPlotlyChart]')]
+      .some(chart => !chart.querySelector('.main-svg'));
+  };
+  const note = () => { rest.last = performance.now(); };
+  const step = () => { if (rest.busy()) note(); requestAnimationFrame(step); };
+  new MutationObserver(note).observe(document, {
+    subtree: true, childList: true, characterData: true, attributes: true });
+  window.lbsfRest = rest;
+  step();
+})()
+"""
+_RESTS = "([since, quiet]) => { const r = window.lbsfRest; return r && !r.busy() && r.last > since"
+RESTS = _RESTS + " && performance.now() - r.last > quiet; }"
+
+
+def wait(page: Page, act: Callable[[], object], *, since_start: bool = False) -> float:
+    """Seconds from an action to the last change that it made.
+
+    Args:
+        page: with `SCRIPT` in it.
+        act: the action.
+        since_start: the action opens an address; counted from the start of that.
+
+    Raises:
+        LbsfError: nothing changed, or the page did not come to rest.
+    """
+    from playwright.sync_api import Error
+
+    began = 0.0 if since_start else float(page.evaluate("performance.now()"))
+    act()
+    try:
+        page.wait_for_function(RESTS, arg=[began, QUIET], timeout=PATIENCE)
+        last = float(page.evaluate("window.lbsfRest.last"))
+    except Error as error:
+        raise LbsfError(f"{page.url}: the page did not come to rest: {error.message}") from error
+    return (last - began) / 1000
+
+
+def broken(page: Page) -> bool:
+    """Whether the page shows a fault instead of its content."""
+    return bool(
+        page.locator("[data-testid=stException], [data-testid=stAlertContentError]").count()
+    )

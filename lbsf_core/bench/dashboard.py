@@ -1,0 +1,127 @@
+"""What a person waits for, on the demo and on a workspace of 100,000 samples.
+
+The workspace is simulated once and kept: users of `lbsf simulate` at two cutoffs 90 days apart,
+with 90 days of payments each (about 107 on average), scored and explained by the sample bundle.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lbsf_core.config import FoldConfig
+from lbsf_core.demo import prepare, sample_data
+from lbsf_core.fold.fold import fold
+from lbsf_core.machine import machine
+from lbsf_core.payments.simulate import simulate
+from lbsf_core.workspace import BANDS, Workspace
+
+if TYPE_CHECKING:
+    from lbsf_core.workspace.build import Progress
+
+#: Days of payments in a sample, and between a user's two cutoffs.
+WINDOW_DAYS = 90
+#: Of payments before the later cutoff, so that both windows are full.
+YEARS = 2.1 * WINDOW_DAYS / 365
+#: Two cohorts of half the samples each: the earlier cutoff, whose label nobody knew, and the later.
+COHORTS = urlencode(
+    {
+        "a_band": BANDS,
+        "a_label": ["No label yet"],
+        "b_band": BANDS,
+        "b_label": ["Good", "Bad"],
+    },
+    doseq=True,
+)
+
+
+def bench_dashboard(
+    folder: Path,
+    *,
+    demo: bool = False,
+    samples: int = 100_000,
+    users: int = 21,
+    sessions: int = 10,
+    soakers: int = 20,
+    soak_seconds: float = 300.0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Drive the dashboard in a real Chromium.
+
+    Args:
+        folder: where the workspace is made, or was.
+        demo: over the demo workspace instead.
+        samples: of the workspace that is made.
+        users: opened one after another, the first to start from.
+        sessions: open at once, whose memory is measured.
+        soakers: sessions that browse at once.
+        soak_seconds: for so long; 0 leaves it out.
+        progress: called with (what is being done, done, in all).
+
+    Returns:
+        "cold_start_s" (server started to first chart), "open_user_p95_s" (all panels at rest),
+        "open_user_server_p95_s" (the page's script alone), "click_p95_s", "whatif_p95_s",
+        "cohort_50k_s", "search_p95_s", "rss_10_sessions_mb", "soak_p95_s", "soak_errors", and what
+        it was measured on.
+
+    Raises:
+        LbsfError: there is no browser, or a page did not come to rest.
+    """
+    workspace = prepare(folder, progress) if demo else large(folder, samples, progress)
+    opened = Workspace.open(workspace, verify=False)
+    summary = opened.summary()
+    # From the riskiest to the safest, each user once.
+    step = max(summary.samples // (2 * users), 1)
+    ids: list[str] = []
+    while len(ids) < users and len(ids) * step < summary.samples:
+        row = opened.queue(limit=1, offset=len(ids) * step)["user_id"].iloc[0]
+        ids.append(str(row))
+    # The app is the library's user, so it is found by name and only here, as by `lbsf dashboard`.
+    measured: dict[str, Any] = import_module("dashboard.measure.waits").figures(
+        workspace,
+        users=list(dict.fromkeys(ids)),
+        cohorts=COHORTS,
+        sessions=sessions,
+        soakers=soakers,
+        soak_seconds=soak_seconds,
+    )
+    return measured | {
+        "samples": summary.samples,
+        "payments": summary.payments,
+        "machine": machine(),
+    }
+
+
+def large(folder: Path, samples: int, progress: Progress | None = None) -> Path:
+    """The workspace of so many samples in a folder, made where it is not there yet."""
+    ready = folder / "workspace"
+    if (ready / "manifest.json").is_file():
+        return ready
+    from lbsf_core.workspace import build_workspace
+
+    raw, store = folder / "raw", folder / "store"
+    if not (raw / "labels.parquet").is_file():
+        simulate(raw, users=samples // 2, seed=11, years=YEARS)
+    labels = folder / "labels.parquet"
+    pq.write_table(_at_two_cutoffs(pq.read_table(raw / "labels.parquet")), labels)
+    fold(raw / "payments.parquet", labels, store, FoldConfig(WINDOW_DAYS))
+    return build_workspace(
+        *(store, sample_data() / "bundle", ready), name="Large (simulated)", progress=progress
+    )
+
+
+def _at_two_cutoffs(labels: pa.Table) -> pa.Table:
+    """The labels, and the same users `WINDOW_DAYS` before, when nobody knew their label."""
+    at = labels.schema.get_field_index("cutoff")
+    then = pc.subtract(labels["cutoff"], pa.scalar(timedelta(days=WINDOW_DAYS)))
+    before = labels.set_column(at, labels.schema.field(at), then.cast(labels["cutoff"].type))
+    at = labels.schema.get_field_index("label")
+    unknown = pa.nulls(len(labels), labels.schema.field(at).type)
+    return pa.concat_tables([labels, before.set_column(at, labels.schema.field(at), unknown)])
