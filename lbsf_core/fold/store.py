@@ -271,10 +271,19 @@ def _strings(column: pa.ChunkedArray) -> Strings:
         array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
     if not pa.types.is_dictionary(array.type):
         array = pc.dictionary_encode(array)
-    words = array.dictionary.to_pylist()
     codes = array.indices
-    if codes.null_count:
+    count = len(array.dictionary)
+    numbers = codes.fill_null(count).to_numpy(zero_copy_only=False).astype(np.int64)
+    # A row group's dictionary holds thousands of texts; one sample uses a few of them, and what
+    # comes after asks for every word that it is given.
+    used = np.zeros(count + 1, dtype=bool)
+    used[numbers] = True
+    kept = np.flatnonzero(used[:count])
+    words = array.dictionary.take(pa.array(kept)).to_pylist()
+    place = np.zeros(count + 1, dtype=np.int64)
+    place[kept] = np.arange(len(kept))
+    if used[count]:  # null
         if "" not in words:
-            words = [*words, ""]
-        codes = codes.fill_null(words.index(""))
-    return Strings(codes.to_numpy(zero_copy_only=False).astype(np.int64), tuple(words))
+            words.append("")
+        place[count] = words.index("")
+    return Strings(place[numbers], tuple(words))

@@ -78,6 +78,13 @@ def test_one_user_is_read_across_row_groups(
         same(cut.read(list(rows)), whole.read(list(rows)))
 
 
+def test_a_batch_holds_the_texts_of_its_own_rows_alone(tmp_path: Path) -> None:
+    rows = [(f"u{i}", "m", "2024-01-01", -1.0, f"paid {i}") for i in range(5)]
+    store = fold_rows(tmp_path, rows, [(f"u{i}", "2024-02-01", 1.0) for i in range(5)])
+    assert store.read([3]).texts["description"].words == ("paid 3",)
+    assert store.read([4, 1]).texts["description"].decode() == ["paid 4", "paid 1"]
+
+
 @pytest.mark.parametrize(("limit", "chunk"), [(1, 10**6), (60, 10**6), (60, 1), (10**6, 10**6)])
 def test_batches_hold_every_sample_once(store: FoldedStore, limit: int, chunk: int) -> None:
     batches = list(store.batches(limit, chunk))
