@@ -8,6 +8,7 @@ view only through the callbacks here, which run before the widgets are drawn.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -35,6 +36,9 @@ WORKSPACE_ENV = "LBSF_WORKSPACE"
 #: Environment variable: cohorts of fewer samples are not shown, they may point at single people.
 SMALLEST_ENV = "LBSF_SMALLEST_COHORT"
 SMALLEST = 10
+#: Key, and parameter of the link, of the further changes under "what if"; how many there may be.
+EDITS = "edits"
+MOST_EDITS = 24
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,7 @@ def show_case(user: str, cutoff: datetime | str | None = None) -> None:
         cutoff = datetime.fromisoformat(cutoff)
     st.session_state["user"] = user
     st.session_state["cutoff"] = cutoff_label(cutoff) if cutoff is not None else None
-    st.session_state["merchant"] = None
+    new_case()
 
 
 def open_user_page(user: str, cutoff: datetime | None) -> None:
@@ -194,9 +198,42 @@ def pick_merchant(chart: str) -> None:
             return
 
 
+def new_case() -> None:
+    """Another case: what was selected or changed of the one before is gone."""
+    st.session_state["merchant"] = None
+    st.session_state[EDITS] = []
+
+
 def clear_merchant() -> None:
     """Back to all merchants."""
     st.session_state["merchant"] = None
+
+
+def edit_lines() -> list[str]:
+    """The further changes under "what if": of this session, or of the link that began it."""
+    if EDITS in st.session_state:
+        return list(st.session_state[EDITS])
+    return st.query_params.get_all(EDITS)
+
+
+def add_edits(lines: Iterable[str]) -> None:
+    """Put changes into the list under "what if"; those that are there already stay once."""
+    known = edit_lines()
+    new = [line for line in dict.fromkeys(lines) if line not in known]
+    st.session_state[EDITS] = (known + new)[:MOST_EDITS]
+
+
+def set_edits(lines: Iterable[str], window: str) -> None:
+    """Make these all the changes under "what if": what else was chosen there goes.
+
+    Args:
+        lines: the changes.
+        window: the choice of a history that is not shortened.
+    """
+    st.session_state[EDITS] = list(lines)[:MOST_EDITS]
+    st.session_state["without"] = []
+    if st.session_state.get("shortened") not in (None, window):
+        st.session_state["shortened"] = window
 
 
 def first_if_stale(key: str, options: list[Any]) -> None:

@@ -130,7 +130,7 @@ def _choose_case(source: state.Source) -> Case | None:
             chosen = st.selectbox(
                 "Cutoff", list(labels), key="cutoff", bind="query-params", width=190,
                 help="The last instant that the model may see; the latest comes first.",
-                on_change=state.clear_merchant,
+                on_change=state.new_case,
             )  # fmt: skip
             case = labels.get(chosen or "", cases[0])
             _steps(source, case)
@@ -152,7 +152,7 @@ def _cases(source: state.Source, user: str | None) -> list[Case]:
 
 def _new_user() -> None:
     st.session_state["cutoff"] = None
-    st.session_state["merchant"] = None
+    state.new_case()
 
 
 def _labels(cases: list[Case]) -> dict[str, Case]:
@@ -249,9 +249,18 @@ def _payments(
             "CSV", lambda: merchant_panel.csv(rows), file_name="payments.csv", mime="text/csv",
             on_click="ignore", icon=":material/download:", type="tertiary",
         )  # fmt: skip
-    merchant_panel.payments_table(
-        rows, explanation.fields, list(explanation.extras), case.currency, sort or "Largest effect"
-    )
+    shown = f"{case.sample}_{'all' if selected is None else rows['segment'].iloc[0]}_{sort}"
+    ticked = merchant_panel.payments_table(
+        rows, explanation.fields, list(explanation.extras), case.currency,
+        sort or "Largest effect", f"payments_table_{shown}",
+    )  # fmt: skip
+    if ticked:
+        line = "remove rows " + ",".join(str(number) for number in sorted(ticked))
+        st.button(
+            f"Take out the {formats.plural(len(ticked), 'ticked payment')} under what if",
+            icon=":material/playlist_add:", on_click=state.add_edits, args=([line],),
+            key="take_out_ticked", type="tertiary",
+        )  # fmt: skip
 
 
 def _relations(explanation: Explanation, merchants: pd.DataFrame, selected: str | None) -> None:

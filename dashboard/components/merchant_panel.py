@@ -55,15 +55,24 @@ def _goes_with(segment: int, explanation: Explanation) -> str:
 
 
 def payments_table(
-    payments: pd.DataFrame, fields: tuple[str, ...], extras: list[str], currency: str, sort: str
-) -> None:
-    """Payments with their attribution, whole and per field.
+    payments: pd.DataFrame,
+    fields: tuple[str, ...],
+    extras: list[str],
+    currency: str,
+    sort: str,
+    key: str,
+) -> list[int]:
+    """Payments with their attribution, whole and per field; returns the rows that are ticked.
 
     Args:
         payments: rows of `Explanation.payments_frame()`.
         fields: names of the fields, for the columns `field:<name>`.
         extras: names of the extra fields' columns.
         sort: one of `TABLE_SORTS`.
+        key: of what the table shows; ticks are places in it, so another table has another.
+
+    Returns:
+        Numbers of the ticked payments, as in the column `payment`.
     """
     rows = _sorted(payments, sort)
     kind = st.column_config
@@ -84,12 +93,14 @@ def payments_table(
     ]
     sampled = [] if fields else ["lo", "hi"]  # removal says how sure it is, and names no fields
     order = ["timestamp", *(names or ["merchant"]), "amount", *extras, "attribution"]
-    st.dataframe(
+    event = st.dataframe(
         visible_frame(rows.head(MOST_ROWS)),
         hide_index=True,
         height="content" if len(rows) <= 12 else 458,
         alt="Payments with their attribution, whole and per field",
-        key="payments_table",
+        key=key,
+        on_select="rerun",
+        selection_mode="multi-row",
         column_order=[*order, *sampled, *effects],
         column_config={
             "timestamp": kind.DatetimeColumn("Time (UTC)", format=formats.TABLE_TIME, width=121),
@@ -114,6 +125,8 @@ def payments_table(
     )  # fmt: skip
     if len(rows) > MOST_ROWS:
         st.caption(f"The first {MOST_ROWS:,} of {len(rows):,} payments; the CSV holds all.")
+    ticked = [at for at in event["selection"]["rows"] if at < min(len(rows), MOST_ROWS)]
+    return [int(number) for number in rows["payment"].iloc[ticked]]
 
 
 def _extra(values: pd.Series, name: str) -> object:

@@ -94,6 +94,23 @@ class Questions:
 
         return pairs(self.bundle.model, self._batch(case))
 
+    def edits(self, lines: Sequence[str]) -> list[dict[str, Any]]:
+        """Edits from lines as a person types them or a link carries them, for `what_if`.
+
+        Raises:
+            EditError: a line is no edit.
+        """
+        from lbsf_core.explain.edit_codes import edit_of
+
+        return [edit_of(line).to_dict() for line in lines]
+
+    def lines(self, edits: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Edits as lines, the other way round."""
+        from lbsf_core.explain.edit_codes import line_of
+        from lbsf_core.explain.edits import Edit
+
+        return [line_of(Edit.from_dict(edit)) for edit in edits]
+
     def what_if(self, case: Case, edits: Sequence[Mapping[str, Any]]) -> WhatIf:
         """The score after edits, each given as the JSON of `explain.edits.Edit`.
 

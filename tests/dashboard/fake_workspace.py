@@ -23,6 +23,7 @@ from lbsf_core.explain.result import Explanation
 from lbsf_core.explain.sufficient import Sufficient
 from lbsf_core.explain.whatif import Standing, WhatIf
 from lbsf_core.fold.batch import FoldedBatch
+from lbsf_core.workspace.questions import Questions
 from lbsf_core.workspace.types import (
     BAND_STARTS,
     BANDS,
@@ -365,6 +366,8 @@ class FakeWorkspace:
             case.user_id, "2024-03-31Z", case.logit, case.pd, 0.1, True, tuple(risk), tuple(good),
             9, "en",
         )  # fmt: skip
+
+    edits, lines = Questions.edits, Questions.lines
 
     def what_if(self, case: Case, edits: Sequence[Mapping[str, Any]]) -> WhatIf:
         made = tuple(Edit.from_dict(edit) for edit in edits)

@@ -390,3 +390,52 @@ def test_what_would_change_and_what_keeps_the_decision(open_page: Open, button: 
     at.button(key=button).click().run()
     assert not at.exception
     assert expected in words(at)
+
+
+def test_a_suggestion_is_applied_by_a_click_and_replaces_what_was_chosen(open_page: Open):
+    at = open_page("user", user="U000")
+    at.number_input(key="approve").set_value(1.0).run()
+    at.multiselect(key="without").select(SHOPS[1]).run()
+    at.button(key="find_change").click().run()
+    at.button(key="apply_1").click().run()
+    assert not at.exception
+    (line,) = at.session_state["edits"]
+    assert line.startswith("remove at ")
+    assert at.multiselect(key="without").value == []
+    assert "verified by scoring" in words(at), "the suggestions stay"
+    assert escape(f"no payments at {line.removeprefix('remove at ')}", "markdown") in words(at)
+
+
+def test_a_change_is_put_into_the_list_and_another_user_begins_anew(open_page: Open):
+    at = open_page("user", user="U001")
+    assert at.button(key="change_add").disabled
+    at.selectbox(key="change_who").select(SHOPS[0]).run()
+    at.button(key="change_add").click().run()
+    assert at.session_state["edits"] == [f"scale 0.5 at {SHOPS[0]}"]
+    assert "PD after the edit" in words(at)
+    at.text_input(key="user").set_value("U000").run()
+    assert at.session_state["edits"] == []
+    assert "PD after the edit" not in words(at)
+
+
+@pytest.mark.parametrize("line", ["bogus", EVIL_IMAGE, "scale -1 at x", "window nan"])
+def test_a_link_with_a_change_that_makes_no_sense_says_so(open_page: Open, line: str):
+    at = open_page("user", user="U001", edits=line)
+    assert not at.exception
+    assert len(at.error) == 1 and "](http" not in at.error[0].value
+    assert "PD after the edit" not in words(at)
+
+
+def test_ticked_payments_are_taken_out(open_page: Open):
+    at = open_page("user", user="U001")
+    sample = FakeWorkspace().cases("U001")[0].sample
+    at.session_state[f"payments_table_{sample}_all_Largest effect"] = {
+        "selection": {"rows": [0, 2], "columns": [], "cells": []}
+    }
+    at.run()
+    button = at.button(key="take_out_ticked")
+    assert "2 ticked payments" in button.label
+    button.click().run()
+    assert not at.exception
+    (line,) = at.session_state["edits"]
+    assert re.fullmatch(r"remove rows \d+,\d+", line)
