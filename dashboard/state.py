@@ -39,6 +39,8 @@ SMALLEST = 10
 #: Key, and parameter of the link, of the further changes under "what if"; how many there may be.
 EDITS = "edits"
 MOST_EDITS = 24
+#: Keys of the queue that are no filters.
+NO_FILTERS = ("q_sort", "q_page")
 
 
 @dataclass(frozen=True)
@@ -173,15 +175,15 @@ def open_user_page(user: str, cutoff: datetime | None) -> None:
     st.switch_page("app_pages/user.py", query_params=params)
 
 
-def remember_queue(where: SampleFilter, sort: str) -> None:
+def remember_queue(where: SampleFilter, sort: str, descending: bool) -> None:
     """Keep the portfolio's queue, so that previous and next on the user page walk through it."""
-    st.session_state["queue"] = (where, sort)
+    st.session_state["queue"] = (where, sort, descending)
 
 
-def queue_in_view() -> tuple[SampleFilter, str]:
-    """The queue that previous and next walk through."""
-    where, sort = st.session_state.get("queue", (SampleFilter(), "pd"))
-    return where, sort
+def queue_in_view() -> tuple[SampleFilter, str, bool]:
+    """The queue that previous and next walk through: filter, sort, largest first."""
+    where, sort, descending = st.session_state.get("queue", (SampleFilter(), "pd", True))
+    return where, sort, descending
 
 
 def pick_merchant(chart: str) -> None:
@@ -209,16 +211,30 @@ def clear_merchant() -> None:
     st.session_state["merchant"] = None
 
 
-def edit_lines() -> list[str]:
-    """The further changes under "what if": of this session, or of the link that began it."""
-    if EDITS in st.session_state:
-        return list(st.session_state[EDITS])
-    return st.query_params.get_all(EDITS)
+def chosen(key: str) -> list[str]:
+    """What is chosen in a list that takes any text: in this session, or by the link it began with.
+
+    Such a list is given these as its options: it has no others.
+    """
+    if key in st.session_state:
+        return list(st.session_state[key])
+    return st.query_params.get_all(key)
+
+
+def clear_filters(prefix: str) -> None:
+    """Take off every filter with this prefix."""
+    for key in list(st.session_state):
+        if not str(key).startswith(prefix) or key in (f"{prefix}clear", *NO_FILTERS):
+            continue
+        value = st.session_state[key]
+        st.session_state[key] = (
+            [] if isinstance(value, list) else (0, 100) if isinstance(value, tuple) else None
+        )
 
 
 def add_edits(lines: Iterable[str]) -> None:
     """Put changes into the list under "what if"; those that are there already stay once."""
-    known = edit_lines()
+    known = chosen(EDITS)
     new = [line for line in dict.fromkeys(lines) if line not in known]
     st.session_state[EDITS] = (known + new)[:MOST_EDITS]
 

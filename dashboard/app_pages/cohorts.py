@@ -74,8 +74,8 @@ def _short_name(letter: str, where: SampleFilter) -> str:
     parts = [*where.labels]
     if where.bands:
         parts.append(" + ".join(where.bands) + " risk")
-    if where.merchant:
-        parts.append(f"paid at {where.merchant}")
+    if where.merchants:
+        parts.append("paid at " + " and ".join(where.merchants))
     if not parts:
         return f"{letter}: " + ("all" if filters.is_open(where) else "filtered")
     return f"{letter}: " + ", ".join(parts)

@@ -8,7 +8,7 @@ import streamlit as st
 from dashboard import state
 from dashboard.charts import portfolio as charts
 from dashboard.charts.style import CONFIG
-from dashboard.components import filters, formats, queue_table, shell, states, text
+from dashboard.components import costs, filters, formats, queue_table, shell, states, text
 from dashboard.components.formats import day, plural
 from lbsf_core.workspace import SampleFilter, Summary
 
@@ -40,7 +40,7 @@ def main() -> None:
         )
         return
     _queue(source, where, matching, summary)
-    _threshold(source, where)
+    _threshold(source, where, summary)
 
 
 def _in_words(summary: Summary) -> str:
@@ -58,15 +58,17 @@ def _in_words(summary: Summary) -> str:
         else "",
     ]
     if summary.additive_share < 1:
-        parts.append(f":red[{summary.additive_share:.1%} of explanations add up]")
+        parts.append(f"**{summary.additive_share:.1%} of explanations add up**")
     return formats.listing(parts)
 
 
 def _queue(source: state.Source, where: SampleFilter, matching: int, summary: Summary) -> None:
     pages = max(1, math.ceil(matching / PAGE))
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        order = st.selectbox("Order", list(queue_table.SORTS), key="q_sort", bind="query-params",
-                             width=180)  # fmt: skip
+        orders = queue_table.orders(summary)
+        state.first_if_stale("q_sort", list(orders))
+        order = st.selectbox("Order", list(orders), key="q_sort", bind="query-params",
+                             width=250)  # fmt: skip
         number = 1
         if pages > 1:
             number = st.number_input(
@@ -77,13 +79,13 @@ def _queue(source: state.Source, where: SampleFilter, matching: int, summary: Su
             + ("" if filters.is_open(where) else f" · {filters.in_words(where)}")
             + ". **Open** shows the user's payments and the reasons."
         )
-    sort, descending = queue_table.SORTS[order]
+    sort, descending = orders[order]
     rows = state.ask(
         source, "queue", where, sort=sort, descending=descending, limit=PAGE,
         offset=PAGE * (min(int(number), pages) - 1),
     )  # fmt: skip
-    state.remember_queue(where, sort)
-    queue_table.show(rows, summary.currency)
+    state.remember_queue(where, sort, descending)
+    queue_table.show(rows, summary.currency, order)
     st.download_button(
         "This page as CSV",
         lambda: text.to_csv(rows.drop(columns=["activity", "sample"])),
@@ -95,7 +97,7 @@ def _queue(source: state.Source, where: SampleFilter, matching: int, summary: Su
     )
 
 
-def _threshold(source: state.Source, where: SampleFilter) -> None:
+def _threshold(source: state.Source, where: SampleFilter, summary: Summary) -> None:
     table = state.ask(source, "thresholds", where)
     shell.section(
         "Score distribution and threshold",
@@ -153,6 +155,7 @@ def _threshold(source: state.Source, where: SampleFilter) -> None:
         config=CONFIG,
         alt="Observed default rate among the approved for every share approved",
     )
+    costs.show(source, where, summary, value)
 
 
 def _slider_range(table: pd.DataFrame) -> tuple[float, float]:

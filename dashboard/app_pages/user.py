@@ -163,16 +163,18 @@ def _labels(cases: list[Case]) -> dict[str, Case]:
 
 
 def _steps(source: state.Source, case: Case) -> None:
-    where, sort = state.queue_in_view()
-    previous, following = state.ask(source, "neighbours", case, where, sort=sort)
-    for label, icon, target in (
-        ("Previous", "arrow_back", previous),
-        ("Next", "arrow_forward", following),
+    where, sort, descending = state.queue_in_view()
+    previous, following = state.ask(
+        source, "neighbours", case, where, sort=sort, descending=descending
+    )
+    for label, icon, shortcut, target in (
+        ("Previous", "arrow_back", "Alt+Up", previous),
+        ("Next", "arrow_forward", "Alt+Down", following),
     ):
         st.button(
             label, icon=f":material/{icon}:", key=f"step_{label}", disabled=target is None,
             on_click=state.show_case, args=target or ("", None),
-            help=f"In the portfolio's queue: {filters.in_words(where)}.",
+            help=f"In the portfolio's queue: {filters.in_words(where)}.", shortcut=shortcut,
         )  # fmt: skip
 
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from dashboard.charts.style import BAND, GREY, LABEL_COLOURS, VERMILLION, finish, nothing
+from dashboard.charts.style import (
+    BAND,
+    BLUE,
+    GREY,
+    LABEL_COLOURS,
+    VERMILLION,
+    finish,
+    name,
+    nothing,
+)
 
 #: Approved samples below which no rate is drawn.
 FEWEST = 10
@@ -96,3 +105,47 @@ def threshold_curve(table: pd.DataFrame, chosen: dict[str, float]) -> go.Figure:
     top = max(float(known["default_rate"].max()) * 1.6, 0.01)
     figure.update_yaxes(title="Default rate", tickformat=".1~%", range=[0, min(top, 1.02)])
     return finish(figure, height=300, legend=True)
+
+
+def costs(table: pd.DataFrame, approved: float, currency: str) -> go.Figure:
+    """Mean cost a sample for every share approved, the cheapest marked.
+
+    Args:
+        table: `Workspace.costs`.
+        approved: share that the chosen threshold approves.
+        currency: of the costs.
+    """
+    known = table.dropna(subset=["approved", "expected"]).drop_duplicates("approved")
+    if known.empty:
+        return nothing("No sample to count.")
+    figure = go.Figure()
+    for column, label, colour, dash in (
+        ("expected", "By PD", BLUE, "solid"),
+        ("observed", "By label", VERMILLION, "dot"),
+    ):
+        rows = known.dropna(subset=[column])
+        if rows.empty:
+            continue
+        figure.add_scatter(
+            x=rows["approved"],
+            y=rows[column],
+            mode="lines",
+            line={"color": colour, "width": 2.5, "dash": dash},
+            name=label,
+            customdata=rows["threshold"],
+            hovertemplate=f"{label}: %{{y:,.2f}} a sample<br>%{{x:.1%}} approved below PD "
+            "%{customdata:.1%}<extra></extra>",
+        )
+    best = known.loc[known["expected"].idxmin()]
+    figure.add_scatter(
+        x=[best["approved"]],
+        y=[best["expected"]],
+        mode="markers",
+        marker={"size": 13, "color": BLUE, "symbol": "star"},
+        name="Cheapest by PD",
+        hovertemplate="%{y:,.2f} a sample at %{x:.1%} approved<extra></extra>",
+    )
+    figure.add_vline(approved, line={"color": GREY, "width": 2, "dash": "dash"})
+    figure.update_xaxes(title="Share approved", tickformat=".0%", range=[0, 1.02])
+    figure.update_yaxes(title=f"Cost a sample ({name(currency)})", rangemode="tozero")
+    return finish(figure, height=280, legend=True)

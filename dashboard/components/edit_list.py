@@ -33,7 +33,7 @@ def show(case: Case, merchants: pd.DataFrame) -> list[str]:
         with st.popover("Change more", icon=":material/tune:"):
             _more(case, options)
     further = st.multiselect(
-        "Further changes", state.edit_lines(), key=state.EDITS, bind="query-params",
+        "Further changes", state.chosen(state.EDITS), key=state.EDITS, bind="query-params",
         format_func=escape, accept_new_options=True, max_selections=state.MOST_EDITS,
         placeholder="none; or type one: scale 0.5 at NAME",
         help="One change a line: `remove since 2024-05-01 at NAME`, `scale 0.5 at NAME`, "

@@ -10,6 +10,7 @@ from datetime import date, timedelta
 
 import streamlit as st
 
+from dashboard import state
 from dashboard.components.text import escape
 from lbsf_core.workspace import BANDS, SampleFilter, Summary
 
@@ -24,21 +25,16 @@ def queue_filters(summary: Summary) -> SampleFilter:
         user = st.text_input(
             "User", key="q_user", bind=BIND, type="search", placeholder="part of the id", width=170
         )
-        merchant = st.text_input(
-            "Paid at merchant",
-            key="q_merchant",
-            bind=BIND,
-            type="search",
-            placeholder="part of the name",
-            width=190,
-        )
+        merchants = _merchants("q_", 230)
         bands = _bands("q_", None)
         labels = _labels("q_", None)
         with st.popover("More filters", icon=":material/tune:"):
             rest = _rare("q_", summary)
-    return SampleFilter(
-        user=user or "", merchant=merchant or "", bands=bands, labels=labels, **rest
-    )
+        st.button(
+            "Clear", icon=":material/filter_alt_off:", key="q_clear", type="tertiary",
+            on_click=state.clear_filters, args=("q_",), help="Take off all filters.",
+        )  # fmt: skip
+    return SampleFilter(user=user or "", merchants=merchants, bands=bands, labels=labels, **rest)
 
 
 def cohort_filters(
@@ -57,17 +53,10 @@ def cohort_filters(
     with right:
         chosen_labels = _labels(prefix, labels)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        merchant = st.text_input(
-            "Paid at merchant",
-            key=f"{prefix}merchant",
-            bind=BIND,
-            type="search",
-            placeholder="part of the name",
-            width=230,
-        )
+        merchants = _merchants(prefix, 260)
         with st.popover("More filters", icon=":material/tune:"):
             rest = _rare(prefix, summary)
-    return SampleFilter(merchant=merchant or "", bands=chosen_bands, labels=chosen_labels, **rest)
+    return SampleFilter(merchants=merchants, bands=chosen_bands, labels=chosen_labels, **rest)
 
 
 def is_open(where: SampleFilter) -> bool:
@@ -83,8 +72,9 @@ def in_words(where: SampleFilter) -> str:
     if where.labels:
         words = {value: word.lower() for word, value in LABELS.items()}
         parts.append("label " + " or ".join(words[label] for label in where.labels))
-    if where.merchant:
-        parts.append(f"paid at “{escape(where.merchant, 'markdown', width=30)}”")
+    if where.merchants:
+        names = [f"“{escape(name, 'markdown', width=30)}”" for name in where.merchants]
+        parts.append("paid at " + " and at ".join(names))
     if where.user:
         parts.append(f"id contains “{escape(where.user, 'markdown', width=30)}”")
     if (where.pd_min, where.pd_max) != (0.0, 1.0):
@@ -113,6 +103,18 @@ def _bands(prefix: str, default: tuple[str, ...] | None) -> tuple[str, ...]:
             "“very high”, the safest fifth “very low”.",
         )
     )
+
+
+def _merchants(prefix: str, width: int) -> tuple[str, ...]:
+    """Parts of merchants' names, each put in by Enter; all of them have to have been paid."""
+    key = f"{prefix}merchant"
+    chosen = st.multiselect(
+        "Paid at merchants", state.chosen(key), key=key, bind=BIND, format_func=escape,
+        accept_new_options=True, max_selections=8, width=width,
+        placeholder="part of a name, Enter",
+        help="A part of a name is enough. With several, only who paid at each of them.",
+    )  # fmt: skip
+    return tuple(chosen)
 
 
 def _labels(prefix: str, default: tuple[str, ...] | None) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import streamlit as st
 from dashboard import state
 from dashboard.components import formats
 from dashboard.components.text import visible_frame
+from lbsf_core.workspace import Summary
 
 OPEN = "Open"
 SORTS = {
@@ -19,12 +20,32 @@ SORTS = {
     "Latest cutoff": ("cutoff", True),
     "User id": ("user_id", False),
 }
+#: Orders that only some workspaces have, and the columns that they are about.
+CHANGE, LOSS = "Largest change since last scoring", "Largest expected loss"
+ABOUT = {CHANGE: ("previous_pd", "change"), LOSS: ("at_stake", "expected_loss")}
 
 
-def show(rows: pd.DataFrame, currency: str) -> None:
-    """Draw `Workspace.queue` rows; opens the user page when one is clicked."""
+def orders(summary: Summary) -> dict[str, tuple[str, bool]]:
+    """Word on the screen -> column that it sorts by, and whether the largest come first."""
+    found = dict(SORTS)
+    if summary.scored_before:
+        found[CHANGE] = ("change", True)
+    if summary.at_stake:
+        found[LOSS] = ("expected_loss", True)
+    return found
+
+
+def show(rows: pd.DataFrame, currency: str, order: str) -> None:
+    """Draw `Workspace.queue` rows; opens the user page when one is clicked.
+
+    Args:
+        rows: one page of the queue.
+        currency: of the amounts.
+        order: one of `orders`; what it is about stands beside the PD.
+    """
     table = visible_frame(rows.drop(columns=["sample"], errors="ignore"))
-    table["pd"] = rows["pd"] * 100
+    for share in ("pd", "previous_pd", "change"):
+        table[share] = rows[share] * 100
     table.insert(0, "open", OPEN)
     st.dataframe(
         table,
@@ -33,8 +54,8 @@ def show(rows: pd.DataFrame, currency: str) -> None:
         row_height=35,
         alt="Queue of scored users, one row a user and cutoff",
         column_order=[
-            "open", "rank", "user_id", "pd", "band", "label", "cutoff", "payments", "merchants",
-            "activity", "money_out", "money_in", "top_merchant",
+            "open", "rank", "user_id", "pd", *ABOUT.get(order, ()), "band", "label", "cutoff",
+            "payments", "merchants", "activity", "money_out", "money_in", "top_merchant",
         ],
         column_config=_columns(currency),
     )  # fmt: skip
@@ -53,6 +74,19 @@ def _columns(currency: str) -> dict[str, object]:
         "pd": kind.ProgressColumn(
             "PD", min_value=0.0, max_value=100.0, format="%.1f%%", width=105,
             help="Calibrated probability of default.",
+        ),
+        "previous_pd": kind.NumberColumn(
+            "PD before", format="%.1f%%", width=78, help="At the user's last scoring before."
+        ),
+        "change": kind.NumberColumn(
+            "Change", format="%+.1f", width=66, help="In percentage points since then."
+        ),
+        "at_stake": kind.NumberColumn(
+            f"At stake ({currency})", format=formats.TABLE_MONEY, width=100
+        ),
+        "expected_loss": kind.NumberColumn(
+            f"Expected loss ({currency})", format=formats.TABLE_MONEY, width=128,
+            help="PD times the amount at stake, were all of it lost.",
         ),
         "band": kind.TextColumn("Band", width=72),
         "label": kind.TextColumn("Label", width=68),

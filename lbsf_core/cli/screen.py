@@ -37,6 +37,16 @@ def workspace(
     comparison_label: Annotated[
         str | None, typer.Option(help="Which part of it, e.g. birmingham/label_stop60.")
     ] = None,
+    previous: Annotated[
+        Path | None,
+        typer.Option(help="Made by an earlier `lbsf score`: the queue shows what changed since."),
+    ] = None,
+    amounts: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV or Parquet: user_id, amount (at stake), and cutoff where a user has several."
+        ),
+    ] = None,
 ) -> None:
     """Score and explain every sample: the folder that the dashboard loads."""
     from lbsf_core.workspace import build_workspace
@@ -49,6 +59,8 @@ def workspace(
             attributions=attributions,
             comparison=comparison,
             label=comparison_label,
+            previous=previous,
+            amounts=amounts,
             progress=bar,
         )
     console.print(f"{plain(str(out))} is ready: `lbsf dashboard {plain(str(out))}`")

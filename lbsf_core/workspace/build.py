@@ -33,6 +33,7 @@ from lbsf_core.model.bundle import Bundle
 from lbsf_core.model.bundle_files import MANIFEST as BUNDLE_MANIFEST
 from lbsf_core.score.scorer import score_store
 from lbsf_core.train.split import PARTS, parts
+from lbsf_core.workspace.beside import amounts_at_stake, previous_pds
 from lbsf_core.workspace.layout import (
     ATTRIBUTIONS,
     MANIFEST,
@@ -60,6 +61,8 @@ def build_workspace(
     attributions: str | Path | None = None,
     comparison: str | Path | None = None,
     label: str | None = None,
+    previous: str | Path | None = None,
+    amounts: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Score and explain every sample of a store and write the workspace (atomically).
@@ -73,13 +76,15 @@ def build_workspace(
         attributions: file made by `lbsf explain-all`; else every sample is explained now.
         comparison: folder made by `lbsf evaluate --compare` or `lbsf benchmark`.
         label: which part of the comparison, where it has several.
+        previous: scores of last time, made by `lbsf score`; see `beside.previous_pds`.
+        amounts: CSV or Parquet of the amount at stake of each; see `beside.amounts_at_stake`.
         progress: called with (what is being done, done, in all).
 
     Raises:
         StoreError, BundleError: one of them is damaged.
         AttributionsError: the attributions belong to something else.
-        WorkspaceError: the evaluation belongs to another store, or the comparison has not that
-            part.
+        WorkspaceError: the evaluation belongs to another store, the comparison has not that
+            part, or the scores of last time or the amounts can't be used.
     """
     out = Path(out)
     folded, model = FoldedStore.open(store), Bundle.load(bundle)
@@ -107,6 +112,8 @@ def build_workspace(
         scores = score_store(folded, model, told("scoring")).to_pandas()
         segments = _write_segments(segments, folder / MERCHANTS)
         samples = _samples(folded, model, scores, segments, completeness.to_pandas())
+        samples["previous_pd"] = previous_pds(samples, previous)
+        samples["at_stake"] = amounts_at_stake(samples, amounts)
         pq.write_table(
             pa.Table.from_pandas(samples, preserve_index=False),
             folder / SAMPLES,

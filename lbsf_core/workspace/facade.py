@@ -6,17 +6,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import pandas as pd
 
 from lbsf_core.errors import LbsfError, UnknownUserError, WorkspaceError
-from lbsf_core.evaluate.intervals import wilson
 from lbsf_core.explain.result import TOLERANCE
 from lbsf_core.files import check_hashes, read_json, recover
 from lbsf_core.model.bundle_files import check_bundle
 from lbsf_core.workspace import cohorts
 from lbsf_core.workspace.drift import drift
 from lbsf_core.workspace.layout import ATTRIBUTIONS, MANIFEST, PERFORMANCE, WORKSPACE_VERSION
+from lbsf_core.workspace.portfolio import Portfolio
 from lbsf_core.workspace.queries import Tables, activity_query, where
 from lbsf_core.workspace.questions import Questions
 from lbsf_core.workspace.types import (
@@ -62,7 +61,7 @@ def find_workspaces(path: str | Path) -> dict[str, Path]:
     return found
 
 
-class Workspace(Questions):
+class Workspace(Portfolio, Questions):
     """An opened workspace. Safe to share between threads: it never changes after opening."""
 
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
@@ -112,6 +111,7 @@ class Workspace(Questions):
                       min(cutoff) AS first_cutoff, max(cutoff) AS last_cutoff,
                       count(*) FILTER (part IN ('train', 'validation')) AS seen,
                       coalesce(sum(dropped_payments), 0) AS dropped,
+                      count(previous_pd) AS scored_before, count(at_stake) AS at_stake,
                       coalesce(max(abs(delta)), 0) AS max_delta,
                       coalesce(avg((abs(delta) <= $tolerance)::INTEGER), 1) AS additive
                FROM read_parquet($samples)""",
@@ -155,100 +155,9 @@ class Workspace(Questions):
             max_delta=float(row["max_delta"]),
             additive_share=float(row["additive"]),
             warnings=tuple(warnings),
+            scored_before=int(row["scored_before"]),
+            at_stake=int(row["at_stake"]),
         )
-
-    # ---- the queue ------------------------------------------------------------------------------
-
-    def queue(
-        self,
-        chosen: SampleFilter | None = None,
-        *,
-        sort: str = "pd",
-        descending: bool = True,
-        limit: int = 50,
-        offset: int = 0,
-    ) -> pd.DataFrame:
-        """One page of samples.
-
-        Columns: rank, sample, user_id, cutoff, pd, percentile, band, label, part, payments,
-        merchants, money_in, money_out, last_payment, dropped_payments, activity (money out in each
-        twelfth of the window), top_merchant, top_attribution.
-        """
-        condition, parameters = where(chosen or SampleFilter())
-        sql = activity_query(condition, sort, descending=descending)
-        return self._tables.ask(sql, limit=limit, offset=offset, **parameters)
-
-    def count(self, chosen: SampleFilter | None = None) -> int:
-        """How many samples a filter keeps."""
-        condition, parameters = where(chosen or SampleFilter())
-        sql = f"SELECT count(*) AS n FROM read_parquet($samples) WHERE {condition}"  # noqa: S608
-        return int(self._tables.one(sql, **parameters)["n"])
-
-    def score_distribution(
-        self, chosen: SampleFilter | None = None, bins: int = 40
-    ) -> pd.DataFrame:
-        """pd_low, pd_high, label, samples: a histogram of PD, one row a bin and label."""
-        scores = self._scores(chosen)
-        rows = []
-        edges = np.linspace(0.0, 1.0, bins + 1)
-        for label in ("good", "bad", "unknown"):
-            counts, _ = np.histogram(scores["pd"][scores["label"] == label], bins=edges)
-            if counts.sum():
-                rows.append(
-                    pd.DataFrame(
-                        {"pd_low": edges[:-1], "pd_high": edges[1:], "label": label}
-                    ).assign(samples=counts)
-                )
-        columns = ["pd_low", "pd_high", "label", "samples"]
-        return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
-
-    def thresholds(self, chosen: SampleFilter | None = None) -> pd.DataFrame:
-        """What approving everybody below a PD would have meant, for PDs from 0 to 1.
-
-        Every hundredth, and every hundredth part of the samples: where most PDs are small, the
-        even steps alone would pass over them. Columns: see `threshold`.
-        """
-        scores = self._scores(chosen)
-        steps = np.linspace(0, 1, 101).round(2)
-        if len(scores):
-            steps = np.union1d(steps, np.quantile(scores["pd"], steps, method="nearest").round(6))
-        return pd.DataFrame([_outcome(scores, t) for t in steps])
-
-    def threshold(self, chosen: SampleFilter | None, value: float) -> dict[str, Any]:
-        """What approving everybody with PD < value would have meant.
-
-        Returns:
-            threshold, approved (share), default_rate (observed among approved and labelled), lo,
-            hi (95 % Wilson), declined_default_rate, capture (share of all bad that is declined),
-            samples, labelled. NaN where there is nothing to count.
-        """
-        return _outcome(self._scores(chosen), value)
-
-    def _scores(self, chosen: SampleFilter | None) -> pd.DataFrame:
-        condition, parameters = where(chosen or SampleFilter())
-        sql = f"SELECT pd, label FROM read_parquet($samples) WHERE {condition}"  # noqa: S608
-        return self._tables.ask(sql, **parameters)
-
-    def find_users(self, text: str, limit: int = 20) -> list[str]:
-        """User ids that hold a literal text, any case."""
-        frame = self._tables.ask(
-            """SELECT DISTINCT user_id FROM read_parquet($samples)
-               WHERE contains(lower(user_id), lower($text)) ORDER BY user_id LIMIT $limit""",
-            text=text,
-            limit=limit,
-        )
-        return list(frame["user_id"])
-
-    def merchants(self, text: str = "", limit: int = 200) -> list[str]:
-        """Merchants that hold a literal text, those paid by most samples first."""
-        frame = self._tables.ask(
-            """SELECT merchant FROM read_parquet($merchants)
-               WHERE contains(lower(merchant), lower($text))
-               GROUP BY merchant ORDER BY count(*) DESC, merchant LIMIT $limit""",
-            text=text,
-            limit=limit,
-        )
-        return list(frame["merchant"])
 
     # ---- one case -------------------------------------------------------------------------------
 
@@ -356,11 +265,16 @@ class Workspace(Questions):
         return pdf_page(found) if form == "pdf" else html_page(found).encode()
 
     def neighbours(
-        self, case: Case, chosen: SampleFilter | None = None, *, sort: str = "pd"
+        self,
+        case: Case,
+        chosen: SampleFilter | None = None,
+        *,
+        sort: str = "pd",
+        descending: bool = True,
     ) -> tuple[tuple[str, datetime] | None, tuple[str, datetime] | None]:
         """The case before and the case after in the queue: (user id, cutoff) or None."""
         condition, parameters = where(chosen or SampleFilter())
-        page = activity_query(condition, sort, descending=True)
+        page = activity_query(condition, sort, descending=descending)
         frame = self._tables.ask(
             f"""
             WITH queue AS (SELECT *, row_number() OVER () AS place FROM ({page})),
@@ -472,25 +386,6 @@ class Workspace(Questions):
         }
         text = {heading: list(lines) for heading, lines in self.bundle.card.items()}
         return Card(text=text, facts=facts, raw=raw)
-
-
-def _outcome(scores: pd.DataFrame, threshold: float) -> dict[str, Any]:
-    approved = (scores["pd"] < threshold).to_numpy()
-    known, bad = (scores["label"] != "unknown").to_numpy(), (scores["label"] == "bad").to_numpy()
-    rate, lo, hi = wilson(int((bad & approved).sum()), int((known & approved).sum()))
-    declined, _, _ = wilson(int((bad & ~approved).sum()), int((known & ~approved).sum()))
-    total = int(bad.sum())
-    return {
-        "threshold": float(threshold),
-        "approved": float(approved.mean()) if len(scores) else float("nan"),
-        "default_rate": rate,
-        "lo": lo,
-        "hi": hi,
-        "declined_default_rate": declined,
-        "capture": float((bad & ~approved).sum() / total) if total else float("nan"),
-        "samples": len(scores),
-        "labelled": int(known.sum()),
-    }
 
 
 def _instant(value: pd.Timestamp | None) -> datetime | None:

@@ -16,8 +16,17 @@ import pandas as pd
 from lbsf_core.workspace.layout import MERCHANTS, MONTHS, SAMPLES
 from lbsf_core.workspace.types import SampleFilter
 
-#: Columns that a queue may be sorted by.
-SORTS = ("pd", "user_id", "cutoff", "payments", "merchants", "money_out", "last_payment")
+#: What a queue may be sorted by -> in SQL.
+SORTS = {
+    **{
+        name: name
+        for name in (
+            *("pd", "user_id", "cutoff", "payments", "merchants", "money_out", "last_payment"),
+        )
+    },
+    "change": "abs(pd - previous_pd)",
+    "expected_loss": "pd * at_stake",
+}
 
 
 class Tables:
@@ -68,11 +77,11 @@ def where(chosen: SampleFilter, prefix: str = "") -> tuple[str, dict[str, Any]]:
 
     if chosen.user:
         add("contains(lower(user_id), lower($user))", user=chosen.user)
-    if chosen.merchant:
+    for number, merchant in enumerate(chosen.merchants):  # paid at each of them
         add(
-            "sample IN (SELECT sample FROM read_parquet($merchants) "
-            "WHERE contains(lower(merchant), lower($merchant)))".replace("$merchants", "$$"),
-            merchant=chosen.merchant,
+            "sample IN (SELECT sample FROM read_parquet($$) "
+            "WHERE contains(lower(merchant), lower($paid_N)))".replace("_N", f"_{number}_"),
+            **{f"paid_{number}_": merchant},
         )
     if chosen.pd_min > 0:
         add("pd >= $pd_min", pd_min=chosen.pd_min)
@@ -104,7 +113,8 @@ def activity_query(condition: str, sort: str, *, descending: bool) -> str:
     return f"""
         SELECT rank, sample, user_id, cutoff, pd, percentile, band, label, part, payments,
                merchants, money_in, money_out, last_payment, dropped_payments, activity,
-               top_merchant, top_attribution
+               top_merchant, top_attribution, previous_pd, pd - previous_pd AS change, at_stake,
+               pd * at_stake AS expected_loss
         FROM read_parquet($samples) WHERE {condition}
-        ORDER BY {sort} {way} NULLS LAST, rank LIMIT $limit OFFSET $offset
-    """  # noqa: S608 - conditions hold parameters only, the sort column comes from SORTS
+        ORDER BY {SORTS[sort]} {way} NULLS LAST, rank LIMIT $limit OFFSET $offset
+    """  # noqa: S608 - conditions hold parameters only, what is sorted by comes from SORTS

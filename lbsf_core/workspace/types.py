@@ -20,7 +20,8 @@ class SampleFilter:
 
     Attributes:
         user: literal part of the user id (`%` and `_` mean themselves), any case.
-        merchant: literal part of a merchant that the sample paid inside its window, any case.
+        merchants: literal parts of merchants' names, any case; the sample paid inside its window
+            at one merchant at least for each of them.
         pd_min: lowest PD, inclusive.
         pd_max: highest PD, inclusive.
         labels: some of "good", "bad", "unknown".
@@ -33,7 +34,7 @@ class SampleFilter:
     """
 
     user: str = ""
-    merchant: str = ""
+    merchants: tuple[str, ...] = ()
     pd_min: float = 0.0
     pd_max: float = 1.0
     labels: tuple[str, ...] = ()
@@ -47,7 +48,10 @@ class SampleFilter:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a workspace holds, in one glance. `payments` and `merchants` count what was kept."""
+    """What a workspace holds, in one glance. `payments` and `merchants` count what was kept.
+
+    `scored_before` and `at_stake` count the samples with an earlier score, and with an amount.
+    """
 
     name: str
     samples: int
@@ -68,6 +72,8 @@ class Summary:
     max_delta: float
     additive_share: float
     warnings: tuple[str, ...]
+    scored_before: int = 0
+    at_stake: int = 0
 
 
 @dataclass(frozen=True)

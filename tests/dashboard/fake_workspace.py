@@ -192,7 +192,7 @@ class FakeWorkspace:
             and (where.payments_max is None or c.payments <= where.payments_max)
             and (where.cutoff_from is None or c.cutoff.date() >= where.cutoff_from)
             and (where.cutoff_to is None or c.cutoff.date() <= where.cutoff_to)
-            and (not where.merchant or any(where.merchant in m for m in self._names(c.user_id)))
+            and all(any(part in m for m in self._names(c.user_id)) for part in where.merchants)
         ]
 
     def queue(
@@ -206,7 +206,7 @@ class FakeWorkspace:
     ) -> pd.DataFrame:
         cases = sorted(
             self._match(where),
-            key=lambda c: (getattr(c, sort) is not None, getattr(c, sort)),
+            key=lambda c: (getattr(c, sort, c.pd) is not None, getattr(c, sort, c.pd)),
             reverse=descending,
         )
         rows = [
@@ -219,6 +219,8 @@ class FakeWorkspace:
                 "dropped_payments": c.dropped_payments,
                 "activity": [float((i * c.rank) % 7) for i in range(12)],
                 "top_merchant": (self._names(c.user_id) or ("",))[0], "top_attribution": 0.4,
+                "previous_pd": c.pd / 2, "change": c.pd / 2, "at_stake": 5000.0,
+                "expected_loss": 5000 * c.pd,
             }
             for c in cases[offset : offset + limit]
         ]  # fmt: skip
@@ -259,6 +261,22 @@ class FakeWorkspace:
     def thresholds(self, where: SampleFilter) -> pd.DataFrame:
         return pd.DataFrame([self.threshold(where, v) for v in np.linspace(0, 1, 51)])
 
+    def costs(
+        self,
+        where: SampleFilter,
+        *,
+        default: float | None,
+        declined: float,
+        loss_given_default: float = 1.0,
+    ) -> pd.DataFrame:
+        lost = 5000 * loss_given_default if default is None else default
+        steps = np.linspace(0, 1, 51)
+        return pd.DataFrame(
+            {"threshold": steps, "approved": steps,
+             "expected": lost * steps**2 / 100 + declined * (1 - steps),
+             "observed": lost * steps**2 + declined * (1 - steps), "samples": 20, "labelled": 15}
+        )  # fmt: skip
+
     def find_users(self, text: str, limit: int = 20) -> list[str]:
         found = [c.user_id for c in self._cases if text.lower() in c.user_id.lower()]
         return found[:limit]
@@ -273,7 +291,7 @@ class FakeWorkspace:
         return self.cases(user_id)[0]
 
     def neighbours(
-        self, case: Case, where: SampleFilter, sort: str = "pd"
+        self, case: Case, where: SampleFilter, sort: str = "pd", descending: bool = True
     ) -> tuple[tuple[str, str] | None, tuple[str, str] | None]:
         at = case.sample
         before = self._cases[at - 1] if at else None

@@ -96,3 +96,15 @@ def test_groups_are_drawn_like_merchants_and_their_names_do_not_run():
 def test_an_empty_chart_says_so(figure):
     assert not figure.data
     assert figure.layout.annotations[0].text
+
+
+def test_costs_mark_the_cheapest_threshold():
+    table = FakeWorkspace().costs(SampleFilter(), default=3.0, declined=1.0)
+    figure = portfolio.costs(table, 0.4, "<b>EUR")
+    by_pd, by_label, best = figure.data
+    assert list(by_pd.y) == table["expected"].tolist()
+    assert list(by_label.y) == table["observed"].tolist()
+    assert best.y[0] == table["expected"].min()
+    assert figure.layout.shapes[0].x0 == 0.4
+    assert "<b>" not in figure.layout.yaxis.title.text
+    assert portfolio.costs(table.iloc[:0], 0.4, "EUR").layout.annotations

@@ -19,6 +19,8 @@ from lbsf_core.errors import BundleError, StoreError, UnknownUserError, Workspac
 from lbsf_core.files import dump_json, read_json
 from lbsf_core.workspace import SampleFilter, Workspace, find_workspaces
 from lbsf_core.workspace.build import read_comparison
+from lbsf_core.workspace.portfolio import Portfolio
+from lbsf_core.workspace.queries import Tables
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +87,7 @@ def test_merchant_filter_finds_the_samples_that_paid_there(
     merchants = pd.read_parquet(tiny_workspace / "merchants.parquet")
     name = merchants["merchant"].mode()[0]
     expected = merchants.loc[merchants["merchant"].str.contains(name, regex=False), "sample"]
-    assert workspace.count(SampleFilter(merchant=name.upper())) == expected.nunique()
+    assert workspace.count(SampleFilter(merchants=(name.upper(),))) == expected.nunique()
     assert workspace.merchants(limit=1) == [name]
 
 
@@ -93,7 +95,7 @@ def test_merchant_filter_finds_the_samples_that_paid_there(
 def test_fault_4_search_is_literal(workspace: Workspace, text: str) -> None:
     assert workspace.find_users(text) == []
     assert workspace.count(SampleFilter(user=text)) == 0
-    assert workspace.count(SampleFilter(merchant=text)) == 0
+    assert workspace.count(SampleFilter(merchants=(text,))) == 0
 
 
 def test_no_query_can_touch_a_file(workspace: Workspace, tmp_path: Path) -> None:
@@ -119,6 +121,7 @@ def test_case_and_neighbours_walk_the_queue(workspace: Workspace) -> None:
     assert before is None
     assert after is not None
     assert after[0] == users[1]
+    assert workspace.neighbours(first, descending=False)[1] is None  # the last from below
     before, after = workspace.neighbours(second)
     assert (before or ("",))[0] == users[0]
     assert (after or ("",))[0] == users[2]
@@ -163,6 +166,65 @@ def test_threshold_by_hand(workspace: Workspace, samples: pd.DataFrame) -> None:
     assert ((table["approved"] >= 0.45) & (table["approved"] <= 0.55)).any()
     assert table["approved"].iloc[0] == 0.0
     assert table["approved"].is_monotonic_increasing
+
+
+@pytest.mark.parametrize("default", [1000.0, None])
+def test_costs_by_hand(workspace: Workspace, samples: pd.DataFrame, default: float | None) -> None:
+    found = workspace.costs(None, default=default, declined=50.0, loss_given_default=0.6)
+    if default is None:  # nobody here has an amount at stake
+        assert found["expected"].isna().all() and (found["samples"] == 0).all()
+        return
+    pds, bad = samples["pd"], samples["label"] == "bad"
+    for row in found.iloc[::23].itertuples():
+        approved = pds < row.threshold
+        by_pd = np.where(approved, pds * 1000, (1 - pds) * 50).mean()
+        by_label = np.where(approved, bad * 1000, ~bad * 50).mean()
+        assert row.approved == pytest.approx(approved.mean())
+        assert (row.expected, row.observed) == pytest.approx((by_pd, by_label))
+    best = found.loc[found["expected"].idxmin(), "threshold"]
+    # The cheapest is where both cost the same, as near as the steps come to it.
+    assert not ((pds > min(best, 50 / 1050)) & (pds < max(best, 50 / 1050) - 0.01)).any()
+
+
+def test_amounts_and_changes_order_the_queue(tiny_workspace: Path, tmp_path: Path) -> None:
+    samples = pd.read_parquet(tiny_workspace / "samples.parquet")
+    assert samples["previous_pd"].isna().all() and samples["at_stake"].isna().all()
+    rng = np.random.default_rng(0)
+    samples["previous_pd"] = np.where(rng.random(60) < 0.5, rng.random(60), np.nan)
+    samples["at_stake"] = np.where(rng.random(60) < 0.5, rng.integers(1, 9, 60) * 1000.0, np.nan)
+    samples.to_parquet(tmp_path / "samples.parquet")
+    shutil.copy(tiny_workspace / "merchants.parquet", tmp_path)
+    asked = Portfolio()
+    asked._tables = Tables(tmp_path)
+    change = (samples["pd"] - samples["previous_pd"]).abs()
+    found = asked.queue(sort="change", limit=60)
+    count = int(change.notna().sum())
+    np.testing.assert_allclose(found["change"].abs()[:count], -np.sort(-change.dropna()))
+    assert found["change"][count:].isna().all()
+    lost = samples["pd"] * samples["at_stake"]
+    np.testing.assert_allclose(
+        asked.queue(sort="expected_loss", limit=1)["expected_loss"], lost.max()
+    )
+    table = asked.costs(None, default=None, declined=10.0, loss_given_default=0.5)
+    known = samples[samples["at_stake"].notna()]
+    assert table["samples"].iloc[0] == len(known)
+    all_in = (known["pd"] * known["at_stake"] * 0.5).mean()
+    assert table["expected"].iloc[-1] == pytest.approx(all_in)
+
+
+def test_several_merchants_must_all_have_been_paid(
+    workspace: Workspace, tiny_workspace: Path
+) -> None:
+    merchants = pd.read_parquet(tiny_workspace / "merchants.parquet")
+    first, second = merchants["merchant"].value_counts().index[:2]
+    paid = merchants.groupby("sample")["merchant"].agg(set)
+    both = sum({first, second} <= names for names in paid)
+    assert 0 < both < len(paid)
+    assert workspace.count(SampleFilter(merchants=(first, second))) == both
+    found = workspace.compare(
+        SampleFilter(merchants=(first, second)), SampleFilter(merchants=(second,))
+    )
+    assert found.sizes["samples"].iloc[0] == both
 
 
 def test_distribution_counts_every_sample(workspace: Workspace) -> None:

@@ -1,0 +1,181 @@
+"""The portfolio: a queue of samples, who is found in it, and what a threshold would do to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lbsf_core.evaluate.intervals import wilson
+from lbsf_core.workspace.queries import Tables, activity_query, where
+from lbsf_core.workspace.types import SampleFilter
+
+
+class Portfolio:
+    """The part of a workspace that is asked about many samples at once; no model is needed."""
+
+    _tables: Tables
+
+    def queue(
+        self,
+        chosen: SampleFilter | None = None,
+        *,
+        sort: str = "pd",
+        descending: bool = True,
+        limit: int = 50,
+        offset: int = 0,
+    ) -> pd.DataFrame:
+        """One page of samples.
+
+        Columns: rank, sample, user_id, cutoff, pd, percentile, band, label, part, payments,
+        merchants, money_in, money_out, last_payment, dropped_payments, activity (money out in each
+        twelfth of the window), top_merchant, top_attribution, previous_pd (at the user's last
+        scoring before), change (PD since then), at_stake (amount), expected_loss (PD times the
+        amount at stake); the last four are NaN where nothing is known.
+        """
+        condition, parameters = where(chosen or SampleFilter())
+        sql = activity_query(condition, sort, descending=descending)
+        return self._tables.ask(sql, limit=limit, offset=offset, **parameters)
+
+    def count(self, chosen: SampleFilter | None = None) -> int:
+        """How many samples a filter keeps."""
+        condition, parameters = where(chosen or SampleFilter())
+        sql = f"SELECT count(*) AS n FROM read_parquet($samples) WHERE {condition}"  # noqa: S608
+        return int(self._tables.one(sql, **parameters)["n"])
+
+    def score_distribution(
+        self, chosen: SampleFilter | None = None, bins: int = 40
+    ) -> pd.DataFrame:
+        """pd_low, pd_high, label, samples: a histogram of PD, one row a bin and label."""
+        scores = self._scores(chosen)
+        rows = []
+        edges = np.linspace(0.0, 1.0, bins + 1)
+        for label in ("good", "bad", "unknown"):
+            counts, _ = np.histogram(scores["pd"][scores["label"] == label], bins=edges)
+            if counts.sum():
+                rows.append(
+                    pd.DataFrame(
+                        {"pd_low": edges[:-1], "pd_high": edges[1:], "label": label}
+                    ).assign(samples=counts)
+                )
+        columns = ["pd_low", "pd_high", "label", "samples"]
+        return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
+
+    def thresholds(self, chosen: SampleFilter | None = None) -> pd.DataFrame:
+        """What approving everybody below a PD would have meant, for PDs from 0 to 1.
+
+        Every hundredth, and every hundredth part of the samples: where most PDs are small, the
+        even steps alone would pass over them. Columns: see `threshold`.
+        """
+        scores = self._scores(chosen)
+        return pd.DataFrame([_outcome(scores, t) for t in _steps(scores)])
+
+    def threshold(self, chosen: SampleFilter | None, value: float) -> dict[str, Any]:
+        """What approving everybody with PD < value would have meant.
+
+        Returns:
+            threshold, approved (share), default_rate (observed among approved and labelled), lo,
+            hi (95 % Wilson), declined_default_rate, capture (share of all bad that is declined),
+            samples, labelled. NaN where there is nothing to count.
+        """
+        return _outcome(self._scores(chosen), value)
+
+    def costs(
+        self,
+        chosen: SampleFilter | None,
+        *,
+        default: float | None,
+        declined: float,
+        loss_given_default: float = 1.0,
+    ) -> pd.DataFrame:
+        """What approving everybody below a PD costs on average, for the PDs of `thresholds`.
+
+        Args:
+            chosen: which samples.
+            default: cost of an approved customer who defaults; None = the sample's own amount at
+                stake times `loss_given_default` (samples without one are left out).
+            declined: cost of a good customer who is declined.
+            loss_given_default: share of the amount at stake that is lost, 0 to 1.
+
+        Returns:
+            threshold, approved (share), expected (mean cost a sample by its PD), observed (mean
+            cost a sample by its label, over labelled ones; NaN where there is none), samples,
+            labelled.
+        """
+        scores = self._scores(chosen)
+        if default is None:
+            scores = scores[scores["at_stake"].notna()]
+        scores = scores.sort_values("pd", ignore_index=True)
+        pds, bad = scores["pd"].to_numpy(float), (scores["label"] == "bad").to_numpy(float)
+        known = (scores["label"] != "unknown").to_numpy()
+        at_stake = scores["at_stake"].to_numpy(float) * loss_given_default
+        lost = at_stake if default is None else np.full(len(pds), float(default))
+        steps = _steps(scores)
+        approved = np.searchsorted(pds, steps, side="left")  # as many have PD < step
+        labelled = int(known.sum())
+        found = {"threshold": steps, "approved": approved / len(pds) if len(pds) else np.nan}
+        for name, risk, count in (
+            ("expected", pds, len(pds)),
+            ("observed", np.where(known, bad, 0.0), labelled),
+        ):
+            counted = np.ones(len(pds)) if name == "expected" else known.astype(float)
+            below = np.concatenate([[0.0], np.cumsum(risk * lost * counted)])
+            above = np.concatenate([[0.0], np.cumsum((1 - risk) * declined * counted)])
+            total = below[approved] + above[-1] - above[approved]
+            found[name] = total / count if count else np.full(len(steps), np.nan)
+        return pd.DataFrame(found).assign(samples=len(pds), labelled=labelled)
+
+    def _scores(self, chosen: SampleFilter | None) -> pd.DataFrame:
+        condition, parameters = where(chosen or SampleFilter())
+        sql = f"SELECT pd, label, at_stake FROM read_parquet($samples) WHERE {condition}"  # noqa: S608
+        return self._tables.ask(sql, **parameters)
+
+    def find_users(self, text: str, limit: int = 20) -> list[str]:
+        """User ids that hold a literal text, any case."""
+        frame = self._tables.ask(
+            """SELECT DISTINCT user_id FROM read_parquet($samples)
+               WHERE contains(lower(user_id), lower($text)) ORDER BY user_id LIMIT $limit""",
+            text=text,
+            limit=limit,
+        )
+        return list(frame["user_id"])
+
+    def merchants(self, text: str = "", limit: int = 200) -> list[str]:
+        """Merchants that hold a literal text, those paid by most samples first."""
+        frame = self._tables.ask(
+            """SELECT merchant FROM read_parquet($merchants)
+               WHERE contains(lower(merchant), lower($text))
+               GROUP BY merchant ORDER BY count(*) DESC, merchant LIMIT $limit""",
+            text=text,
+            limit=limit,
+        )
+        return list(frame["merchant"])
+
+
+def _steps(scores: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Every hundredth of PD, and every hundredth part of the samples."""
+    steps = np.linspace(0, 1, 101).round(2)
+    if not len(scores):
+        return steps
+    return np.union1d(steps, np.quantile(scores["pd"], steps, method="nearest").round(6))
+
+
+def _outcome(scores: pd.DataFrame, threshold: float) -> dict[str, Any]:
+    approved = (scores["pd"] < threshold).to_numpy()
+    known, bad = (scores["label"] != "unknown").to_numpy(), (scores["label"] == "bad").to_numpy()
+    rate, lo, hi = wilson(int((bad & approved).sum()), int((known & approved).sum()))
+    declined, _, _ = wilson(int((bad & ~approved).sum()), int((known & ~approved).sum()))
+    total = int(bad.sum())
+    return {
+        "threshold": float(threshold),
+        "approved": float(approved.mean()) if len(scores) else float("nan"),
+        "default_rate": rate,
+        "lo": lo,
+        "hi": hi,
+        "declined_default_rate": declined,
+        "capture": float((bad & ~approved).sum() / total) if total else float("nan"),
+        "samples": len(scores),
+        "labelled": int(known.sum()),
+    }
