@@ -11,6 +11,8 @@ from dashboard.charts.style import CONFIG
 from dashboard.components import drift_panel, faithfulness, formats, shell, states, text
 from lbsf_core.workspace import Card, Performance
 
+#: Names that a narrow card can't hold -> what it shows instead; the tooltip says all.
+SHORT = {"Top-decile capture": "Capture (10%)"}
 #: What each metric says, for its tooltip.
 MEANING = {
     "AUC": "Chance that a random bad sample scores above a random good one; 0.5 is guessing.",
@@ -47,13 +49,13 @@ def main() -> None:
 
 
 def _metrics(performance: Performance) -> None:
-    with st.grid(max(len(performance.metrics), 1), min_column_width=150, gap="small"):
+    with st.grid(max(len(performance.metrics), 1), min_column_width=130, gap="small"):
         known = {name.lower(): at for at, name in enumerate(MEANING)}
         ranks = performance.metrics["name"].str.lower().map(known).fillna(len(known))
         for row in performance.metrics.iloc[ranks.argsort(kind="stable")].itertuples():
             meaning = next((m for k, m in MEANING.items() if k.lower() == row.name.lower()), None)
             st.metric(
-                text.escape(row.name, "markdown"),
+                text.escape(SHORT.get(row.name, row.name), "markdown"),
                 formats.number(row.value),
                 delta=formats.interval(row.lo, row.hi),
                 delta_color="off",
@@ -82,7 +84,7 @@ def _curves(performance: Performance) -> None:
         _draw(charts.ks(performance.ks), "ks", "Shares of bad and good at or above each PD")
     left, right = st.columns(2)
     with left:
-        shell.section("Lift", "On each bar: the share of all bad up to there.")
+        shell.section("Lift", "Under each bar: the share of all bad up to there.")
         _draw(charts.lift(performance.lift), "lift",
               "Default rate of each tenth of the samples over that of all")  # fmt: skip
     with right:

@@ -1,4 +1,4 @@
-"""Charts that hold the model against others: contestants, methods of explanation, later months."""
+"""Charts that hold the model against others: contestants, methods of explanation, later samples."""
 
 from __future__ import annotations
 
@@ -78,18 +78,18 @@ def faithfulness(methods: Mapping[str, Mapping[str, float]]) -> go.Figure:
 
 
 def drift(frame: pd.DataFrame) -> go.Figure:
-    """How far each month lies from the reference, by feature; hollow where it may be chance.
+    """How far each period lies from the reference, by feature; hollow where it may be chance.
 
     Args:
-        frame: `Drift.months`.
+        frame: `Drift.periods`.
     """
     if frame.empty:
-        return style.nothing("No month has enough samples to be compared.")
+        return style.nothing("No period has enough samples to be compared.")
     figure = go.Figure()
     for at, (feature, rows) in enumerate(frame.groupby("feature", sort=False)):
         colour, symbol = _COLOURS[at % len(_COLOURS)], _SYMBOLS[at % len(_SYMBOLS)]
         figure.add_scatter(
-            x=rows["month"],
+            x=rows["start"],
             y=rows["psi"],
             mode="lines+markers",
             line={"color": colour, "width": 1.5},
@@ -100,8 +100,9 @@ def drift(frame: pd.DataFrame) -> go.Figure:
             },
             name=style.name(str(feature)),
             customdata=rows[["samples", "chance", "median", "reference"]].to_numpy(),
-            hovertemplate="%{x|%B %Y}: PSI %{y:.3f} (chance passes %{customdata[1]:.3f} once in "
-            "twenty)<br>median %{customdata[2]:,.3~f}, in the reference %{customdata[3]:,.3~f}<br>"
+            hovertemplate="From %{x|%B %Y}: PSI %{y:.3f} (chance passes %{customdata[1]:.3f} once "
+            "in twenty)<br>median %{customdata[2]:,.3~f}, in the reference "
+            "%{customdata[3]:,.3~f}<br>"
             "%{customdata[0]:,} samples",
         )
     for level, words in ((WATCH, "watch"), (ANOTHER, "another population")):
@@ -109,9 +110,9 @@ def drift(frame: pd.DataFrame) -> go.Figure:
             level, line={"color": style.GREY, "dash": "dash", "width": 1},
             annotation={"text": words, "font": {"size": 11}}, annotation_position="top left",
         )  # fmt: skip
-    months = frame["month"].drop_duplicates()
+    starts = frame["start"].drop_duplicates()
     figure.update_xaxes(
-        tickvals=list(months) if len(months) <= 8 else None, tickformat="%b %Y", showgrid=False
+        tickvals=list(starts) if len(starts) <= 8 else None, tickformat="%b %Y", showgrid=False
     )
     top = max(float(frame["psi"].max()) * 1.1, ANOTHER * 1.2)
     figure.update_yaxes(title="PSI", range=[0, top], tickformat=".2f")

@@ -211,20 +211,22 @@ def lift(frame: pd.DataFrame) -> go.Figure:
         y=frame["lift"],
         marker={"color": style.BLUE},
         customdata=frame[["samples", "bad", "rate", "captured"]].to_numpy(),
-        text=frame["captured"].map("{:.0%}".format),
-        textposition="outside",
-        cliponaxis=False,
         hovertemplate="Tenth %{x}: %{customdata[1]:,.0f} bad of %{customdata[0]:,.0f} "
         "(%{customdata[2]:.1%}), %{y:.1f} times the mean<br>%{customdata[3]:.1%} of all bad up to "
         "here<extra></extra>",
         name="Lift",
     )
     figure.add_hline(1, line={"color": style.GREY, "dash": "dash"})
-    figure.update_xaxes(title="Tenth of the samples, highest PD first", dtick=1, showgrid=False)
-    figure.update_yaxes(
-        title="Times the mean default rate", range=[0, 1.15 * float(frame["lift"].max())]
+    figure.update_xaxes(
+        title="Tenth of the samples, highest PD first",
+        tickvals=frame["part"].tolist(),
+        ticktext=[
+            f"{row.part}<br>{row.captured:.0%}" for row in frame[["part", "captured"]].itertuples()
+        ],
+        showgrid=False,
     )
-    return style.finish(figure, height=320, top=40)
+    figure.update_yaxes(title="Times the mean default rate", rangemode="tozero")
+    return style.finish(figure, height=320, top=26)
 
 
 def _diagonal(label: str) -> go.Figure:

@@ -1,4 +1,4 @@
-"""Whether the population has moved since the model was trained, month by month."""
+"""Whether the population has moved since the model was trained."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ def show(found: Drift) -> None:
     """The chart, and what it holds against what."""
     shell.section(
         "Has the population moved?",
-        "Population stability index (PSI) of score and activity, by month of the cutoff. "
+        f"Population stability index (PSI) of score and activity, by {found.per} of the cutoff. "
         "Hollow: chance may explain it.",
     )
-    if found.months.empty:
+    if found.periods.empty:
         states.empty(
-            "No month can be compared",
+            "Nothing can be compared",
             "It takes 30 samples that training never saw, and 30 to hold them against.",
             icon="timeline",
         )
         return
     st.plotly_chart(
-        charts.drift(found.months), key="drift", config=CONFIG,
-        alt="Population stability index of score and activity by month, against the reference",
+        charts.drift(found.periods), key="drift", config=CONFIG,
+        alt="Population stability index of score and activity over time, against the reference",
     )  # fmt: skip
     told = f"Held against {escape(found.reference, 'markdown')}."
     if found.trained:
@@ -35,5 +35,5 @@ def show(found: Drift) -> None:
     else:
         told += " The training's own samples are not in this workspace."
     if found.left_out:
-        told += f" {formats.plural(found.left_out, 'month')} with fewer than 30 samples left out."
+        told += f" {formats.plural(found.left_out, found.per)} with fewer than 30 samples left out."
     st.caption(told)

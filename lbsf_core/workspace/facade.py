@@ -356,7 +356,7 @@ class Workspace(Portfolio, Questions):
         )
 
     def drift(self) -> Drift:
-        """How far samples that training never saw lie from those it was fitted on, by month."""
+        """How far samples that training never saw lie from those it was fitted on, over time."""
         return drift(self._tables)
 
     def card(self) -> Card:

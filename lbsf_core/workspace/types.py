@@ -193,18 +193,20 @@ class Drift:
     """How far later samples lie from those that the model was trained on.
 
     Attributes:
-        reference: what later months are held against, in words; empty where there is nothing.
+        reference: what later samples are held against, in words; empty where there is nothing.
         trained: whether these are the training's own samples.
-        months: month (first day, of the cutoff), samples, feature, psi (population stability
+        per: "month", "quarter" or "year": the shortest that has samples enough.
+        periods: start (first day, of the cutoff), samples, feature, psi (population stability
             index), chance (the PSI that is passed once in twenty by chance), significant (after
-            Benjamini-Hochberg within the month), median (in the month), reference (median of the
-            reference); months in order.
-        left_out: months with too few samples to say anything.
+            Benjamini-Hochberg within the period), median (in it), reference (median of the
+            reference); in order.
+        left_out: periods with too few samples to say anything.
     """
 
     reference: str
     trained: bool
-    months: pd.DataFrame
+    per: str
+    periods: pd.DataFrame
     left_out: int
 
 

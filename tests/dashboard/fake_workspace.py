@@ -435,17 +435,10 @@ class FakeWorkspace:
             for month in months
             for feature, psi in (("PD", 0.31), ("payments", 0.05))
         ]
-        columns = [
-            "month",
-            "samples",
-            "feature",
-            "psi",
-            "chance",
-            "significant",
-            "median",
-            "reference",
-        ]
-        return Drift("the 300 samples of training", True, pd.DataFrame(rows, columns=columns), 1)
+        columns = ["start", "samples", "feature", "psi", "chance", "significant", "median",
+                   "reference"]  # fmt: skip
+        periods = pd.DataFrame(rows, columns=columns)
+        return Drift("the 300 samples of training", True, "month", periods, 1)
 
     def card(self) -> Card:
         return Card(

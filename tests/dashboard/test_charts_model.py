@@ -85,13 +85,13 @@ def test_lift_says_how_many_bad_are_found_so_far():
     frame = fake_performance().lift
     figure = model.lift(frame)
     assert list(figure.data[0].y) == [2.0, 0.71, 0.29]
-    assert list(figure.data[0].text) == ["67%", "90%", "100%"]
+    assert figure.layout.xaxis.ticktext == ("1<br>67%", "2<br>90%", "3<br>100%")
     assert figure.layout.shapes[0].y0 == 1
     assert "again" in model.lift(frame.iloc[:0]).layout.annotations[0].text
 
 
 def test_drift_is_hollow_where_chance_may_explain_it():
-    frame = FakeWorkspace().drift().months
+    frame = FakeWorkspace().drift().periods
     frame.loc[frame["feature"] == "payments", "feature"] = EVIL_TAG
     figure = compared.drift(frame)
     pds, other = figure.data
@@ -99,4 +99,4 @@ def test_drift_is_hollow_where_chance_may_explain_it():
     assert set(other.marker.symbol) == {"diamond-open"}
     assert "<img" not in other.name
     assert [shape.y0 for shape in figure.layout.shapes] == [0.1, 0.25]
-    assert "No month" in compared.drift(frame.iloc[:0]).layout.annotations[0].text
+    assert "No period" in compared.drift(frame.iloc[:0]).layout.annotations[0].text

@@ -298,10 +298,10 @@ def test_the_model_page_says_whether_the_population_moved(
     at = open_page("model")
     assert any("Population stability index" in alt for alt in charts(at))
     assert "1 month with fewer than 30 samples left out" in words(at)
-    nothing = Drift("", False, FakeWorkspace().drift().months.iloc[:0], 0)
+    nothing = Drift("", False, "month", FakeWorkspace().drift().periods.iloc[:0], 0)
     monkeypatch.setattr(FakeWorkspace, "drift", lambda _: nothing)
     st.cache_data.clear()
-    assert "No month can be compared" in words(open_page("model"))
+    assert "Nothing can be compared" in words(open_page("model"))
 
 
 def test_the_model_page_says_how_true_its_explanations_are(
