@@ -16,6 +16,7 @@ from dashboard.components import (
     merchant_panel,
     reason_panel,
     shell,
+    similar,
     states,
     take_away,
     what_if,
@@ -37,7 +38,7 @@ def main() -> None:
         shell.heading(title, state.ask(source, "summary"), badges)
     if case is None:
         return
-    header, reasons, why, lanes_of, table, between, edits = shell.places(7)
+    header, reasons, why, lanes_of, table, between, edits, alike = shell.places(8)
     with header:
         case_header.figures(case)
     if not case.payments:
@@ -72,6 +73,8 @@ def main() -> None:
         _relations(explanation, merchants, selected)
     with edits:
         what_if.show(source, case, merchants, take_away.Shown(method, baseline, opened))
+    with alike:
+        similar.show(source, case)
 
 
 def _history(source: state.Source, case: Case) -> None:

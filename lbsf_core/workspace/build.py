@@ -4,6 +4,7 @@ DIR/store/  DIR/bundle/        copies (hard links where the disk allows) of both
 DIR/samples.parquet            one row a sample: score, rank, band, part, figures, sparkline
 DIR/merchants.parquet          one row a segment: attribution, weight, money in and out
 DIR/months.parquet             one row a sample and month: spend and payments
+DIR/embeddings.parquet         one row a sample: the model's representation, brought to few numbers
 DIR/performance.json           metrics and curves on samples that training never saw
 DIR/manifest.json              versions and SHA-256 of all of it
 """
@@ -36,6 +37,7 @@ from lbsf_core.train.split import PARTS, parts
 from lbsf_core.workspace.beside import amounts_at_stake, previous_pds
 from lbsf_core.workspace.layout import (
     ATTRIBUTIONS,
+    EMBEDDINGS,
     MANIFEST,
     MERCHANTS,
     MONTHS,
@@ -43,6 +45,7 @@ from lbsf_core.workspace.layout import (
     SAMPLES,
     WORKSPACE_VERSION,
 )
+from lbsf_core.workspace.similar import write_embeddings
 from lbsf_core.workspace.types import BAND_STARTS, BANDS
 
 #: Points of the spend sparkline in the queue.
@@ -121,12 +124,13 @@ def build_workspace(
             row_group_size=65_536,
         )
         _months(folded, folder / MONTHS)
+        write_embeddings(folded, model, folder / EMBEDDINGS, told("comparing users"))
         found = report.performance() if report else performance(*held_out(samples))
         found |= compared
         (folder / PERFORMANCE).write_text(dump_json(found), encoding="utf-8")
         _copy(Path(store), folder / "store")
         _copy(Path(bundle), folder / "bundle")
-        names = [SAMPLES, MERCHANTS, MONTHS, ATTRIBUTIONS, PERFORMANCE]
+        names = [SAMPLES, MERCHANTS, MONTHS, EMBEDDINGS, ATTRIBUTIONS, PERFORMANCE]
         names += [f"store/{MANIFEST}", f"bundle/{BUNDLE_MANIFEST}"]
         manifest = {
             "workspace_version": WORKSPACE_VERSION,

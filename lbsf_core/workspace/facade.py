@@ -15,6 +15,7 @@ from lbsf_core.model.bundle_files import check_bundle
 from lbsf_core.workspace import cohorts
 from lbsf_core.workspace.drift import drift
 from lbsf_core.workspace.layout import ATTRIBUTIONS, MANIFEST, PERFORMANCE, WORKSPACE_VERSION
+from lbsf_core.workspace.nearest import Nearest
 from lbsf_core.workspace.portfolio import Portfolio
 from lbsf_core.workspace.queries import Tables, activity_query, where
 from lbsf_core.workspace.questions import Questions
@@ -61,7 +62,7 @@ def find_workspaces(path: str | Path) -> dict[str, Path]:
     return found
 
 
-class Workspace(Portfolio, Questions):
+class Workspace(Portfolio, Nearest, Questions):
     """An opened workspace. Safe to share between threads: it never changes after opening."""
 
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:

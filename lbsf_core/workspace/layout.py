@@ -3,4 +3,4 @@
 WORKSPACE_VERSION = 3
 SAMPLES, MERCHANTS, MONTHS = "samples.parquet", "merchants.parquet", "months.parquet"
 PERFORMANCE, MANIFEST = "performance.json", "manifest.json"
-ATTRIBUTIONS = "attributions.parquet"
+ATTRIBUTIONS, EMBEDDINGS = "attributions.parquet", "embeddings.parquet"

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from lbsf_core.workspace.layout import MERCHANTS, MONTHS, SAMPLES
+from lbsf_core.workspace.layout import EMBEDDINGS, MERCHANTS, MONTHS, SAMPLES
 from lbsf_core.workspace.types import SampleFilter
 
 #: What a queue may be sorted by -> in SQL.
@@ -37,6 +37,7 @@ class Tables:
             "samples": str(path / SAMPLES),
             "merchants": str(path / MERCHANTS),
             "months": str(path / MONTHS),
+            "embeddings": str(path / EMBEDDINGS),
         }
         self._connection = duckdb.connect(config={"autoload_known_extensions": "false"})
         self._connection.execute("SET TimeZone = 'UTC'")
@@ -45,7 +46,7 @@ class Tables:
         self._connection.execute("SET lock_configuration = true")
 
     def ask(self, sql: str, **parameters: Any) -> pd.DataFrame:  # noqa: ANN401 - SQL values
-        """Rows of a query; `$samples`, `$merchants` and `$months` name the tables' files."""
+        """Rows of a query; `$samples`, `$merchants`, `$months` and `$embeddings` name files."""
         used = {k: v for k, v in self.files.items() if f"${k}" in sql}
         with self._connection.cursor() as cursor:
             # Through Arrow: DuckDB's own data frames trip over pandas 3 deprecations.

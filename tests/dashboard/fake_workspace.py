@@ -385,6 +385,16 @@ class FakeWorkspace:
             9, "en",
         )  # fmt: skip
 
+    def similar(self, case: Case, count: int = 10) -> pd.DataFrame:
+        others = [c for c in self._cases if c.user_id != case.user_id and c.payments][:count]
+        rows = [
+            {"sample": c.sample, "user_id": c.user_id, "cutoff": pd.Timestamp(c.cutoff),
+             "similarity": 0.9 - 0.05 * at, "pd": c.pd, "label": c.label, "part": c.part,
+             "payments": c.payments, "top_merchant": EVIL_TAG}
+            for at, c in enumerate(others)
+        ]  # fmt: skip
+        return pd.DataFrame(rows)
+
     edits, lines = Questions.edits, Questions.lines
 
     def what_if(self, case: Case, edits: Sequence[Mapping[str, Any]]) -> WhatIf:

@@ -475,3 +475,10 @@ def test_costs_are_the_readers_own(open_page: Open):
     at.number_input(key="cost_default").set_value(50_000.0).run()
     assert not at.exception
     assert [m.value for m in at.metric if m.label == "Cost there"] != before
+
+
+def test_users_like_this_one_stand_with_their_outcomes(open_page: Open):
+    at = open_page("user", user="U001")
+    assert re.search(r"Of the 10 nearest \d+ have a label, and \*\*\d+ defaulted\*\*", words(at))
+    tables = [frame.value for frame in at.dataframe if "similarity" in frame.value.columns]
+    assert "U001" not in set(tables[0]["user_id"])

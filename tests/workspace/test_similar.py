@@ -1,0 +1,63 @@
+"""Who is alike: the nearest by cosine, as counted by hand, and never the user himself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lbsf_core.fold.store import FoldedStore
+from lbsf_core.model.bundle import Bundle
+from lbsf_core.score.scorer import batch_logits
+from lbsf_core.workspace import Workspace
+from lbsf_core.workspace.similar import SIZE, representations, write_embeddings
+
+
+@pytest.fixture(scope="module")
+def workspace(tiny_workspace: Path) -> Workspace:
+    return Workspace.open(tiny_workspace)
+
+
+def test_the_nearest_by_hand(workspace: Workspace, tiny_workspace: Path) -> None:
+    kept = pd.read_parquet(tiny_workspace / "embeddings.parquet")
+    vectors = np.stack(kept["vector"].tolist())
+    assert vectors.shape == (60, SIZE)
+    np.testing.assert_array_equal(kept[["x", "y"]].to_numpy(), vectors[:, :2])
+    case = workspace.case(str(workspace.queue(limit=1)["user_id"].iloc[0]))
+    found = workspace.similar(case, 5)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    near = unit @ unit[case.sample]
+    near[case.sample] = -2
+    order = np.argsort(-near)[:5]
+    assert found["sample"].tolist() == order.tolist()
+    np.testing.assert_allclose(found["similarity"], near[order], atol=1e-5)
+    assert case.user_id not in set(found["user_id"])
+
+
+def test_representations_are_what_the_head_reads(workspace: Workspace) -> None:
+    import torch
+
+    store, bundle = workspace.store, workspace.bundle
+    batch = store.read([0, 7, 30])
+    users = torch.from_numpy(representations(bundle.model.eval(), batch))
+    with torch.inference_mode():
+        logits = bundle.model.head(bundle.model.forecast(users))[:, 0].numpy()
+    np.testing.assert_allclose(logits, batch_logits(bundle.model, [batch]), atol=1e-5)
+
+
+def test_one_sample_alone_has_a_vector_and_nobody_near(
+    tiny_store: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    store = FoldedStore.open(tiny_store)
+
+    class One:
+        samples = store.samples.iloc[:1]
+
+        def batches(self, _: int):
+            yield store.read([0])
+
+    write_embeddings(One(), Bundle.load(tiny_bundle), tmp_path / "e.parquet")  # type: ignore[arg-type]
+    found = pd.read_parquet(tmp_path / "e.parquet")
+    assert len(found) == 1 and not np.any(found["vector"].iloc[0])
