@@ -52,6 +52,7 @@ def main() -> None:
         found = state.ask(source, "compare", a, b, names=(a_name, b_name))
     _notes(found)
     _sizes(found, summary)
+    _inside(found)
     _charts(found, summary)
     _groups(source, a, b, found)
     _downloads(found)
@@ -125,6 +126,41 @@ def _sizes(found: CohortComparison, summary: Summary) -> None:
             "merchants": kind.NumberColumn("Merchants per sample", format="%.1f"),
         },
     )  # fmt: skip
+
+
+def _inside(found: CohortComparison) -> None:
+    shell.section(
+        "How the scores do inside each",
+        "Over the samples with a label. A model may rank a whole portfolio well and a part of it "
+        "badly.",
+    )
+    numbers = {name: found.inside[name].map(formats.number) for name in ("auc", "ks", "ece")}
+    table = found.inside.assign(
+        **numbers,
+        interval=[
+            formats.interval(row.lo, row.hi) for row in found.inside[["lo", "hi"]].itertuples()
+        ],
+        **{name: found.inside[name].map(formats.percent) for name in ("mean_pd", "default_rate")},
+    )
+    kind = st.column_config
+    right = {
+        "auc": "AUC", "interval": "95% interval", "ks": "KS", "ece": "ECE",
+        "mean_pd": "Mean PD of them", "default_rate": "Default rate",
+    }  # fmt: skip
+    st.dataframe(
+        text.visible_frame(table),
+        hide_index=True,
+        alt="AUC, KS and calibration of the scores inside both cohorts",
+        column_order=["cohort", "bad", "good", *right],
+        column_config={
+            "cohort": kind.TextColumn("Cohort", pinned=True),
+            "bad": kind.NumberColumn("Bad", format=formats.TABLE_COUNT),
+            "good": kind.NumberColumn("Good", format=formats.TABLE_COUNT),
+            **{name: kind.TextColumn(words, alignment="right") for name, words in right.items()},
+        },
+    )
+    if found.inside["auc"].isna().any():
+        st.caption("A cohort with fewer than five bad or five good samples is not measured.")
 
 
 def _charts(found: CohortComparison, summary: Summary) -> None:

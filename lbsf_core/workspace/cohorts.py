@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import chi2, false_discovery_control, norm
 
-from lbsf_core.evaluate.intervals import wilson
+from lbsf_core.evaluate.intervals import auc_interval, wilson
 from lbsf_core.workspace.queries import Tables, where
 from lbsf_core.workspace.types import CohortComparison, SampleFilter
 
@@ -17,7 +17,8 @@ Floats = npt.NDArray[np.float64]
 
 #: Cohorts below this size are flagged: their figures may point at single people.
 SMALL = 10
-#: A merchant is compared when at least this many samples of both cohorts paid there.
+#: A merchant is compared when at least this many samples of both cohorts paid there; scores are
+#: measured inside a cohort with at least so many bad and so many good.
 FEWEST = 5
 #: A month of spend is shown when the windows of a cohort cover it at least this many times over.
 FEWEST_MONTHS = 0.5
@@ -118,6 +119,7 @@ def compare(
         spend=spend,
         attributions=_mean_attributions(paid, size),
         shifts=shifts(sides["a"], sides["b"]),
+        inside=pd.DataFrame([_inside(label[key], side) for key, side in sides.items()]),
         overlap=overlap,
         warnings=tuple(warnings),
     )
@@ -141,6 +143,33 @@ def _size(name: str, side: pd.DataFrame) -> dict[str, Any]:
         "median_pd": float(side["pd"].median()) if len(side) else nothing,
         "spend": float(side["money_out"].mean()) if len(side) else nothing,
         "merchants": float(side["merchants"].mean()) if len(side) else nothing,
+    }
+
+
+def _inside(name: str, side: pd.DataFrame) -> dict[str, Any]:
+    """How well the scores rank inside a cohort, and how true they are."""
+    from lbsf_core.evaluate.metrics import auc, ece, ks  # loads scikit-learn
+
+    known = side[side["label"] != "unknown"]
+    bad, good = int((known["label"] == "bad").sum()), int((known["label"] == "good").sum())
+    found: dict[str, Any] = {"cohort": name, "bad": bad, "good": good}
+    nothing = float("nan")
+    if min(bad, good) < FEWEST:
+        return found | dict.fromkeys(
+            ("auc", "lo", "hi", "ks", "ece", "mean_pd", "default_rate"), nothing
+        )
+    labels: Floats = np.asarray(known["label"] == "bad", dtype=np.float64)
+    pds = known["pd"].to_numpy(np.float64)
+    area = auc(labels, pds)
+    low, high = auc_interval(area, bad, good)
+    return found | {
+        "auc": area,
+        "lo": low,
+        "hi": high,
+        "ks": ks(labels, pds),
+        "ece": ece(labels, pds),
+        "mean_pd": float(pds.mean()),
+        "default_rate": bad / (bad + good),
     }
 
 

@@ -135,6 +135,9 @@ class CohortComparison:
             samples_b; largest difference first.
         shifts: feature, psi (population stability index), chance (the PSI that is passed once in
             twenty by chance), significant (after Benjamini-Hochberg), median_a, median_b.
+        inside: one row a cohort, over its labelled samples: cohort, bad, good, auc, lo, hi (95 %
+            interval by Hanley and McNeil), ks, ece, mean_pd, default_rate; NaN with fewer than five
+            bad or five good.
         overlap: samples that lie in both cohorts.
         warnings: plain sentences, e.g. a cohort of fewer than ten samples.
     """
@@ -146,6 +149,7 @@ class CohortComparison:
     spend: pd.DataFrame
     attributions: pd.DataFrame
     shifts: pd.DataFrame
+    inside: pd.DataFrame
     overlap: int
     warnings: tuple[str, ...]
 

@@ -504,12 +504,18 @@ def fake_comparison(
         [("PD", 2.4, 0.1, True, 0.3, 0.05), ("payments", 0.04, 0.1, False, 120.0, 118.0)],
         columns=["feature", "psi", "chance", "significant", "median_a", "median_b"],
     )  # fmt: skip
+    inside = pd.DataFrame(
+        [{"cohort": name, "bad": 6, "good": 9, "auc": auc, "lo": auc - 0.1, "hi": auc + 0.1,
+          "ks": 0.4, "ece": 0.05, "mean_pd": 0.2, "default_rate": 0.4}
+         for name, auc in zip(names, (0.7, np.nan), strict=True)]
+    )  # fmt: skip
     both = {c.sample for c in a} & {c.sample for c in b}
     small = [f"Cohort {n} has fewer than ten samples: read its figures as hints."
              for n, c in zip(names, (a, b), strict=True) if len(c) < 10]  # fmt: skip
     return CohortComparison(
         names=names, sizes=pd.DataFrame(sizes), scores=pd.DataFrame(scores), merchants=merchants,
         spend=spend if a and b else spend.iloc[:0], attributions=attributions, shifts=shifts,
+        inside=inside,
         overlap=len(both), warnings=tuple(small),
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from dashboard import state
+from dashboard.components import formats
 from dashboard.components.text import escape
 from lbsf_core.workspace import Drift
 from tests.dashboard.conftest import Open
@@ -482,3 +483,10 @@ def test_users_like_this_one_stand_with_their_outcomes(open_page: Open):
     assert re.search(r"Of the 10 nearest \d+ have a label, and \*\*\d+ defaulted\*\*", words(at))
     tables = [frame.value for frame in at.dataframe if "similarity" in frame.value.columns]
     assert "U001" not in set(tables[0]["user_id"])
+
+
+def test_scores_are_measured_inside_each_cohort(open_page: Open):
+    at = open_page("cohorts")
+    tables = [frame.value for frame in at.dataframe if "ece" in frame.value.columns]
+    assert tables[0]["auc"].tolist() == ["0.700", formats.MISSING]
+    assert "fewer than five bad" in words(at)

@@ -14,6 +14,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from lbsf_core.errors import BundleError, StoreError, UnknownUserError, WorkspaceError
 from lbsf_core.files import dump_json, read_json
@@ -212,6 +213,20 @@ def test_amounts_and_changes_order_the_queue(tiny_workspace: Path, tmp_path: Pat
     assert table["expected"].iloc[-1] == pytest.approx(all_in)
 
 
+def test_scores_inside_a_cohort_by_hand(workspace: Workspace, samples: pd.DataFrame) -> None:
+    few = samples["payments"] < samples["payments"].median()
+    upper = int(samples.loc[few, "payments"].max())
+    found = workspace.compare(SampleFilter(payments_max=upper), SampleFilter()).inside
+    labels, pds = samples["label"] == "bad", samples["pd"]
+    assert min((labels & few).sum(), (~labels & few).sum()) >= 5
+    assert found["auc"].iloc[0] == pytest.approx(roc_auc_score(labels[few], pds[few]))
+    whole = found.iloc[1]
+    assert whole["auc"] == pytest.approx(roc_auc_score(labels, pds))
+    assert whole["lo"] < whole["auc"] <= whole["hi"]
+    assert whole["mean_pd"] == pytest.approx(pds.mean())
+    assert (whole["bad"], whole["good"]) == (labels.sum(), (~labels).sum())
+
+
 def test_several_merchants_must_all_have_been_paid(
     workspace: Workspace, tiny_workspace: Path
 ) -> None:
@@ -239,6 +254,7 @@ def test_cohorts_by_hand(workspace: Workspace, tiny_workspace: Path, samples: pd
     )
     bad = samples[samples["label"] == "bad"]
     good = samples[samples["label"] == "good"]
+    assert found.inside["auc"].isna().all()  # one class in each
     sizes = found.sizes.set_index("cohort")
     assert sizes.loc["Bad", "samples"] == len(bad)
     assert sizes.loc["Bad", "default_rate"] == 1.0
