@@ -1,7 +1,7 @@
 """Who is like this user, as the model sees it: nearest representations, and how they turned out.
 
-The model's representation of a user, what the head reads, is scaled and brought to `SIZE` numbers
-by principal components when the workspace is built. Near is what has the same direction there
+The model's representation of a user, what the head reads, is brought to `SIZE` numbers by principal
+components when the workspace is built. Near is what has the same direction there
 (cosine). It says what the model holds to be alike; it proves nothing about either user.
 """
 
@@ -16,8 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from sklearn.decomposition import PCA
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.fold.store import FoldedStore
@@ -53,19 +51,21 @@ def write_embeddings(
         progress: called with (samples done, samples in all).
     """
     model = bundle.model.eval()
-    found, done = [], 0
-    for batch in store.batches(BATCH_PAYMENTS):
+    found, rows, done = [], [], 0
+    for batch in store.batches(BATCH_PAYMENTS):  # not in the store's order
         found.append(representations(model, batch))
+        rows.append(batch.samples)
         done += len(batch)
         if progress:
             progress(done, len(store.samples))
-    table = np.concatenate(found) if found else np.zeros((0, 1), dtype=np.float32)
+    table = np.zeros((0, 1), dtype=np.float32)
+    if found:
+        table = np.concatenate(found)[np.argsort(np.concatenate(rows))]
     vectors = np.zeros((len(table), SIZE), dtype=np.float32)
     if len(table) > 1:
         some = np.random.default_rng(0).permutation(len(table))[:FITTED]
         size = min(SIZE, len(some), table.shape[1])
-        fitted = make_pipeline(StandardScaler(), PCA(size, random_state=0)).fit(table[some])
-        vectors[:, :size] = fitted.transform(table)
+        vectors[:, :size] = PCA(size, random_state=0).fit(table[some]).transform(table)
     frame = pa.table(
         {
             "sample": pa.array(np.arange(len(table))),

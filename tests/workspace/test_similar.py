@@ -36,6 +36,21 @@ def test_the_nearest_by_hand(workspace: Workspace, tiny_workspace: Path) -> None
     assert case.user_id not in set(found["user_id"])
 
 
+def test_every_sample_has_its_own_representation(
+    workspace: Workspace, tiny_workspace: Path
+) -> None:
+    """Few numbers keep nearly all of the distances between the whole representations."""
+    kept = np.stack(pd.read_parquet(tiny_workspace / "embeddings.parquet")["vector"].tolist())
+    model, store = workspace.bundle.model.eval(), workspace.store
+    whole = np.concatenate([representations(model, store.read([row])) for row in range(60)])
+
+    def distances(table: np.ndarray) -> np.ndarray:
+        gaps = np.linalg.norm(table[:, None] - table[None], axis=2)
+        return gaps[np.triu_indices(60, 1)]
+
+    assert np.corrcoef(distances(kept), distances(whole))[0, 1] > 0.98
+
+
 def test_representations_are_what_the_head_reads(workspace: Workspace) -> None:
     import torch
 
