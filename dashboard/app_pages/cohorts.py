@@ -24,9 +24,9 @@ def main() -> None:
     )
     left, right = st.columns(2, border=True)
     with left:
-        a_name, a = _cohort("a_", "A", summary)
+        a_name, a = _cohort(source, "a_", "A", summary)
     with right:
-        b_name, b = _cohort("b_", "B", summary)
+        b_name, b = _cohort(source, "b_", "B", summary)
     if a_name == b_name:
         b_name = f"{b_name} (B)"
     smallest = state.smallest_cohort()
@@ -58,7 +58,9 @@ def main() -> None:
     _downloads(found)
 
 
-def _cohort(prefix: str, letter: str, summary: Summary) -> tuple[str, SampleFilter]:
+def _cohort(
+    source: state.Source, prefix: str, letter: str, summary: Summary
+) -> tuple[str, SampleFilter]:
     first = letter == "A"
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f":{'green' if first else 'violet'}[**Cohort {letter}**]", width="content")
@@ -66,7 +68,7 @@ def _cohort(prefix: str, letter: str, summary: Summary) -> tuple[str, SampleFilt
             f"Name of cohort {letter}", key=f"{prefix}name", bind="query-params", max_chars=40,
             placeholder="name it, if you like", label_visibility="collapsed",
         )  # fmt: skip
-    where = filters.cohort_filters(prefix, summary, bands=HIGH if first else LOW)
+    where = filters.cohort_filters(source, prefix, summary, bands=HIGH if first else LOW)
     return (name or "").strip() or _short_name(letter, where), where
 
 
@@ -77,6 +79,8 @@ def _short_name(letter: str, where: SampleFilter) -> str:
         parts.append(" + ".join(where.bands) + " risk")
     if where.merchants:
         parts.append("paid at " + " and ".join(where.merchants))
+    if where.ids is not None:
+        parts.append("by ids")
     if not parts:
         return f"{letter}: " + ("all" if filters.is_open(where) else "filtered")
     return f"{letter}: " + ", ".join(parts)

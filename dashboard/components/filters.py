@@ -11,8 +11,9 @@ from datetime import date, timedelta
 import streamlit as st
 
 from dashboard import state
+from dashboard.components import formats
 from dashboard.components.text import escape
-from lbsf_core.workspace import BANDS, SampleFilter, Summary
+from lbsf_core.workspace import BANDS, SampleFilter, Summary, ids_of, ids_of_file
 
 LABELS = {"Good": "good", "Bad": "bad", "No label yet": "unknown"}
 PARTS = {"Training": "train", "Validation": "validation", "Test": "test"}
@@ -38,11 +39,17 @@ def queue_filters(summary: Summary) -> SampleFilter:
 
 
 def cohort_filters(
-    prefix: str, summary: Summary, *, bands: tuple[str, ...] = (), labels: tuple[str, ...] = ()
+    source: state.Source,
+    prefix: str,
+    summary: Summary,
+    *,
+    bands: tuple[str, ...] = (),
+    labels: tuple[str, ...] = (),
 ) -> SampleFilter:
     """The filters of one cohort, stacked.
 
     Args:
+        source: the workspace in view.
         prefix: "a_" or "b_".
         bands: chosen at first.
         labels: chosen at first.
@@ -56,7 +63,13 @@ def cohort_filters(
         merchants = _merchants(prefix, 260)
         with st.popover("More filters", icon=":material/tune:"):
             rest = _rare(prefix, summary)
-    return SampleFilter(merchants=merchants, bands=chosen_bands, labels=chosen_labels, **rest)
+        with st.popover("By ids", icon=":material/badge:"):
+            ids = _ids(prefix)
+    if ids is not None:
+        _told_unknown(source, ids)
+    return SampleFilter(
+        merchants=merchants, bands=chosen_bands, labels=chosen_labels, ids=ids, **rest
+    )
 
 
 def is_open(where: SampleFilter) -> bool:
@@ -75,6 +88,8 @@ def in_words(where: SampleFilter) -> str:
     if where.merchants:
         names = [f"“{escape(name, 'markdown', width=30)}”" for name in where.merchants]
         parts.append("paid at " + " and at ".join(names))
+    if where.ids is not None:
+        parts.append(f"one of {formats.plural(len(where.ids), 'given id')}")
     if where.user:
         parts.append(f"id contains “{escape(where.user, 'markdown', width=30)}”")
     if (where.pd_min, where.pd_max) != (0.0, 1.0):
@@ -103,6 +118,31 @@ def _bands(prefix: str, default: tuple[str, ...] | None) -> tuple[str, ...]:
             "“very high”, the safest fifth “very low”.",
         )
     )
+
+
+def _ids(prefix: str) -> tuple[str, ...] | None:
+    """Pasted ids, which the link carries, or those of a file, which it does not; None = any."""
+    pasted = st.text_area(
+        "User ids", key=f"{prefix}ids", bind=BIND, max_chars=20_000,
+        placeholder="one a line, or with commas",
+    )  # fmt: skip
+    file = st.file_uploader(
+        "or a file of them", type=["csv", "txt", "parquet"], key=f"{prefix}file",
+        help="CSV or Parquet with a column user_id, or one id a line. A link does not carry it.",
+    )  # fmt: skip
+    if file is not None:
+        return ids_of_file(file.getvalue(), file.name)
+    return ids_of(pasted) if pasted and pasted.strip() else None
+
+
+def _told_unknown(source: state.Source, ids: tuple[str, ...]) -> None:
+    unknown = state.ask(source, "unknown_users", ids)
+    told = f"{formats.plural(len(ids), 'id')} given"
+    if unknown:
+        some = ", ".join(escape(one, "markdown", width=30) for one in unknown[:3])
+        more = f" and {len(unknown) - 3:,} more" if len(unknown) > 3 else ""
+        told += f"; {len(unknown):,} not in this workspace: {some}{more}"
+    st.caption(told + ".")
 
 
 def _merchants(prefix: str, width: int) -> tuple[str, ...]:

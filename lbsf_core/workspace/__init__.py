@@ -12,6 +12,7 @@ from lbsf_core.errors import LbsfError, UnknownUserError, WorkspaceError
 from lbsf_core.explain.result import TOLERANCE, Explanation
 from lbsf_core.text import shortened, visible
 from lbsf_core.workspace.facade import Workspace, find_workspaces
+from lbsf_core.workspace.ids import ids_of, ids_of_file
 from lbsf_core.workspace.types import (
     BAND_STARTS,
     BANDS,
@@ -45,6 +46,8 @@ __all__ = [
     "WorkspaceError",
     "build_workspace",
     "find_workspaces",
+    "ids_of",
+    "ids_of_file",
     "shortened",
     "visible",
 ]

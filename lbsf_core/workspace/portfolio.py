@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,16 @@ class Portfolio:
             limit=limit,
         )
         return list(frame["user_id"])
+
+    def unknown_users(self, ids: Sequence[str]) -> list[str]:
+        """Those of some user ids that are not in the workspace, in their order."""
+        found = self._tables.ask(
+            """SELECT DISTINCT user_id FROM read_parquet($samples)
+               WHERE user_id IN (SELECT unnest($ids::VARCHAR[]))""",
+            ids=list(ids),
+        )
+        known = set(found["user_id"])
+        return [one for one in ids if one not in known]
 
     def merchants(self, text: str = "", limit: int = 200) -> list[str]:
         """Merchants that hold a literal text, those paid by most samples first."""

@@ -95,6 +95,8 @@ def where(chosen: SampleFilter, prefix: str = "") -> tuple[str, dict[str, Any]]:
     ):
         if values:
             add(f"{column} IN (SELECT unnest($in_{column}))", **{f"in_{column}": list(values)})
+    if chosen.ids is not None:
+        add("user_id IN (SELECT unnest($ids::VARCHAR[]))", ids=list(chosen.ids))
     if chosen.payments_min is not None:
         add("payments >= $fewest", fewest=chosen.payments_min)
     if chosen.payments_max is not None:

@@ -31,6 +31,7 @@ class SampleFilter:
         payments_max: most payments in the window.
         cutoff_from: first cutoff, inclusive.
         cutoff_to: last cutoff, inclusive.
+        ids: whole user ids; None = any. An empty list keeps nobody.
     """
 
     user: str = ""
@@ -44,6 +45,7 @@ class SampleFilter:
     payments_max: int | None = None
     cutoff_from: date | None = None
     cutoff_to: date | None = None
+    ids: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -192,6 +192,7 @@ class FakeWorkspace:
             and (where.payments_max is None or c.payments <= where.payments_max)
             and (where.cutoff_from is None or c.cutoff.date() >= where.cutoff_from)
             and (where.cutoff_to is None or c.cutoff.date() <= where.cutoff_to)
+            and (where.ids is None or c.user_id in where.ids)
             and all(any(part in m for m in self._names(c.user_id)) for part in where.merchants)
         ]
 
@@ -276,6 +277,9 @@ class FakeWorkspace:
              "expected": lost * steps**2 / 100 + declined * (1 - steps),
              "observed": lost * steps**2 + declined * (1 - steps), "samples": 20, "labelled": 15}
         )  # fmt: skip
+
+    def unknown_users(self, ids: Sequence[str]) -> list[str]:
+        return [one for one in ids if one not in {c.user_id for c in self._cases}]
 
     def find_users(self, text: str, limit: int = 20) -> list[str]:
         found = [c.user_id for c in self._cases if text.lower() in c.user_id.lower()]

@@ -490,3 +490,18 @@ def test_scores_are_measured_inside_each_cohort(open_page: Open):
     tables = [frame.value for frame in at.dataframe if "ece" in frame.value.columns]
     assert tables[0]["auc"].tolist() == ["0.700", formats.MISSING]
     assert "fewer than five bad" in words(at)
+
+
+def test_a_cohort_of_pasted_ids_counts_those_nobody_knows(open_page: Open):
+    at = open_page("cohorts", a_band="", a_ids=f"U000, U001\n{EVIL_IMAGE}")
+    assert not at.exception
+    assert "3 ids given; 1 not in this workspace" in words(at) and EVIL_IMAGE not in words(at)
+    assert at.dataframe[0].value["cohort"].iloc[0].endswith("by ids")
+
+
+def test_a_cohort_of_an_uploaded_file(open_page: Open):
+    at = open_page("cohorts")
+    at.file_uploader(key="b_file").upload("ids.csv", b"user_id\nU001\nU002\nzoe\n", "text/csv")
+    at.run()
+    assert not at.exception
+    assert "3 ids given; 1 not in this workspace: zoe" in words(at)

@@ -227,6 +227,13 @@ def test_scores_inside_a_cohort_by_hand(workspace: Workspace, samples: pd.DataFr
     assert (whole["bad"], whole["good"]) == (labels.sum(), (~labels).sum())
 
 
+def test_whole_ids_are_asked_for(workspace: Workspace, samples: pd.DataFrame) -> None:
+    ids = (*samples["user_id"].iloc[[3, 9]], "nobody", "' OR 1=1 --")
+    assert workspace.count(SampleFilter(ids=ids)) == 2
+    assert workspace.count(SampleFilter(ids=())) == 0
+    assert workspace.unknown_users(ids) == ["nobody", "' OR 1=1 --"]
+
+
 def test_several_merchants_must_all_have_been_paid(
     workspace: Workspace, tiny_workspace: Path
 ) -> None:
