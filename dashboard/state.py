@@ -17,6 +17,7 @@ from typing import Any, Literal
 import streamlit as st
 
 from dashboard import warm
+from dashboard.charts import style
 from dashboard.components import formats
 from lbsf_core.workspace import (
     Case,
@@ -39,6 +40,8 @@ SMALLEST = 10
 #: Key, and parameter of the link, of the further changes under "what if"; how many there may be.
 EDITS = "edits"
 MOST_EDITS = 24
+#: Key of the kind of picture that charts are taken away as.
+PICTURES = "pictures"
 #: Keys of the queue that are no filters.
 NO_FILTERS = ("q_sort", "q_page")
 
@@ -250,6 +253,11 @@ def set_edits(lines: Iterable[str], window: str) -> None:
     st.session_state["without"] = []
     if st.session_state.get("shortened") not in (None, window):
         st.session_state["shortened"] = window
+
+
+def picture(chart: str) -> dict[str, Any]:
+    """Plotly's settings for a chart that is taken away as the kind of picture that is chosen."""
+    return style.config(chart, st.session_state.get(PICTURES) or style.PICTURES[0])
 
 
 def first_if_stale(key: str, options: list[Any]) -> None:

@@ -4,7 +4,6 @@ import streamlit as st
 
 from dashboard import state
 from dashboard.charts import cohorts as charts
-from dashboard.charts.style import CONFIG
 from dashboard.components import filters, formats, shell, states, text
 from lbsf_core.workspace import CohortComparison, SampleFilter, Summary
 
@@ -242,7 +241,7 @@ def _downloads(found: CohortComparison) -> None:
 
 
 def _draw(figure: object, key: str, alt: str) -> None:
-    st.plotly_chart(figure, key=key, config=CONFIG, alt=alt)
+    st.plotly_chart(figure, key=key, config=state.picture(key), alt=alt)
 
 
 main()

@@ -7,7 +7,6 @@ import streamlit as st
 from dashboard import state
 from dashboard.charts import compared
 from dashboard.charts import model as charts
-from dashboard.charts.style import CONFIG
 from dashboard.components import drift_panel, faithfulness, formats, shell, states, text
 from lbsf_core.workspace import Card, Performance
 
@@ -149,7 +148,7 @@ def _card(card: Card, performance: Performance) -> None:
 
 
 def _draw(figure: object, key: str, alt: str) -> None:
-    st.plotly_chart(figure, key=key, config=CONFIG, alt=alt)
+    st.plotly_chart(figure, key=key, config=state.picture(key), alt=alt)
 
 
 main()

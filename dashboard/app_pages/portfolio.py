@@ -7,7 +7,6 @@ import streamlit as st
 
 from dashboard import state
 from dashboard.charts import portfolio as charts
-from dashboard.charts.style import CONFIG
 from dashboard.components import costs, filters, formats, queue_table, shell, states, text
 from dashboard.components.formats import day, plural
 from lbsf_core.workspace import SampleFilter, Summary
@@ -146,13 +145,13 @@ def _threshold(source: state.Source, where: SampleFilter, summary: Summary) -> N
     left.plotly_chart(
         charts.score_distribution(state.ask(source, "score_distribution", where), value),
         key="distribution",
-        config=CONFIG,
+        config=state.picture("distribution"),
         alt="Samples per score bin, by label",
     )
     right.plotly_chart(
         charts.threshold_curve(table, at),
         key="threshold_curve",
-        config=CONFIG,
+        config=state.picture("threshold_curve"),
         alt="Observed default rate among the approved for every share approved",
     )
     costs.show(source, where, summary, value)

@@ -6,7 +6,6 @@ import streamlit as st
 from dashboard import state
 from dashboard.charts import lanes, relations
 from dashboard.charts.history import score_history
-from dashboard.charts.style import CONFIG
 from dashboard.charts.timeline import timeline
 from dashboard.components import (
     case_header,
@@ -89,7 +88,7 @@ def _history(source: state.Source, case: Case) -> None:
             st.caption("No earlier month has payments.")
             return
         st.plotly_chart(
-            score_history(standings), key="history", config=CONFIG,
+            score_history(standings), key="history", config=state.picture("history"),
             alt="Probability of default at earlier cutoffs, month by month",
         )  # fmt: skip
 
@@ -220,7 +219,7 @@ def _timeline(case: Case, merchants: pd.DataFrame, payments: pd.DataFrame) -> st
     )
     st.plotly_chart(
         figure, key="timeline", on_select=_picked("timeline"), selection_mode="points",
-        config=CONFIG,
+        config=state.picture("timeline"),
         alt="Payments over time, one lane a merchant, with its attribution and attention beside it",
     )  # fmt: skip
     return selected
@@ -285,7 +284,8 @@ def _relations(explanation: Explanation, merchants: pd.DataFrame, selected: str 
         st.caption("Row looks at column. Click a square to follow the row's merchant.")
         st.plotly_chart(
             relations.heat_map(weights, rows["merchant"].tolist(), selected), key="relation_map",
-            on_select=_picked("relation_map"), selection_mode="points", config=CONFIG,
+            on_select=_picked("relation_map"), selection_mode="points",
+            config=state.picture("relation_map"),
             alt="Relation weights between merchants as a heat map",
         )  # fmt: skip
     with right:
@@ -295,7 +295,8 @@ def _relations(explanation: Explanation, merchants: pd.DataFrame, selected: str 
         )
         st.plotly_chart(
             relations.graph(weights, rows, selected), key="relation_graph",
-            on_select=_picked("relation_graph"), selection_mode="points", config=CONFIG,
+            on_select=_picked("relation_graph"), selection_mode="points",
+            config=state.picture("relation_graph"),
             alt="Strongest relations between merchants as a graph",
         )  # fmt: skip
     if len(chosen) < len(merchants):

@@ -7,6 +7,7 @@ follows the light or dark theme. Data text in a figure always comes through `nam
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -29,12 +30,30 @@ BAND = "rgba(138,148,160,0.16)"
 
 #: Longest name on an axis, in characters; hover shows all of it.
 NAME_WIDTH = 28
-CONFIG = {"displaylogo": False, "displayModeBar": False, "responsive": True}
+#: How a chart is taken away as a picture.
+PICTURES = ("PNG", "SVG")
 
 
 def name(text: object, width: int | None = NAME_WIDTH) -> str:
     """Data text for a tick, an annotation or hover."""
     return escape(text, "chart", width=width)
+
+
+def config(chart: str, picture: str = PICTURES[0]) -> dict[str, Any]:
+    """Plotly's own settings: one button, shown while the pointer is on the chart, saves it.
+
+    Args:
+        chart: what it shows; the name of the file.
+        picture: one of `PICTURES`.
+    """
+    return {
+        "displaylogo": False,
+        "responsive": True,
+        "modeBarButtons": [["toImage"]],
+        "toImageButtonOptions": {
+            "format": picture.lower(), "filename": f"lbsf-{chart}", "scale": 2,
+        },
+    }  # fmt: skip
 
 
 def hover_text(text: object, line: int = 60) -> str:

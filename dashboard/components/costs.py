@@ -7,7 +7,6 @@ import streamlit as st
 
 from dashboard import state
 from dashboard.charts import portfolio as charts
-from dashboard.charts.style import CONFIG
 from dashboard.components import formats, shell
 from dashboard.components.text import escape
 from lbsf_core.workspace import SampleFilter, Summary
@@ -43,7 +42,8 @@ def show(source: state.Source, where: SampleFilter, summary: Summary, threshold:
         st.metric("Cost there", escape(formats.money(best["expected"], currency), "markdown"),
                   border=True, height="stretch")  # fmt: skip
     right.plotly_chart(
-        charts.costs(table, float(here["approved"]), currency), key="costs", config=CONFIG,
+        charts.costs(table, float(here["approved"]), currency), key="costs",
+        config=state.picture("costs"),
         alt="Mean cost a sample for every share approved, by PD and by label",
     )  # fmt: skip
     st.caption(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dashboard import state
 from dashboard.charts import compared as charts
-from dashboard.charts.style import CONFIG
 from dashboard.components import formats, shell, states
 from dashboard.components.text import escape
 from lbsf_core.workspace import Drift
@@ -26,7 +26,7 @@ def show(found: Drift) -> None:
         )
         return
     st.plotly_chart(
-        charts.drift(found.periods), key="drift", config=CONFIG,
+        charts.drift(found.periods), key="drift", config=state.picture("drift"),
         alt="Population stability index of score and activity over time, against the reference",
     )  # fmt: skip
     told = f"Held against {escape(found.reference, 'markdown')}."

@@ -7,8 +7,8 @@ from typing import Any
 
 import streamlit as st
 
+from dashboard import state
 from dashboard.charts import compared as charts
-from dashboard.charts.style import CONFIG
 from dashboard.components import formats, shell, states
 from dashboard.components.text import escape
 
@@ -30,7 +30,8 @@ def show(measured: Mapping[str, Any]) -> None:
     left, right = st.columns([3, 2])
     with left:
         st.plotly_chart(
-            charts.faithfulness(measured["methods"]), key="faithfulness", config=CONFIG,
+            charts.faithfulness(measured["methods"]), key="faithfulness",
+            config=state.picture("faithfulness"),
             alt="Comprehensiveness and sufficiency of every method of explanation",
         )  # fmt: skip
         st.caption(

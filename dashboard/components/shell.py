@@ -9,6 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import state
+from dashboard.charts import style
 from dashboard.components import states
 from dashboard.components.text import escape
 from lbsf_core.workspace import LbsfError, Summary
@@ -72,6 +73,12 @@ def heading(title: str, summary: Summary, more: Callable[[], None] | None = None
             )
         if more is not None:
             more()
+        with st.popover("", icon=":material/photo_camera:", help="Charts as pictures"):
+            st.segmented_control(
+                "Take charts away as", style.PICTURES, default=style.PICTURES[0], required=True,
+                key=state.PICTURES,
+            )  # fmt: skip
+            st.caption("Point at a chart and press the camera in its corner.")
 
 
 def honesty(summary: Summary) -> None:

@@ -77,3 +77,10 @@ def test_the_first_run_of_the_model_is_alone_and_a_failed_one_does_not_count(mon
         warm.first_alone(lambda: 1 / 0)
     assert warm.first_alone(warm._lock.locked)
     assert not warm.first_alone(warm._lock.locked)
+
+
+def test_charts_are_taken_away_as_the_chosen_kind_of_picture(session):
+    assert state.picture("roc")["toImageButtonOptions"]["format"] == "png"
+    session["pictures"] = "SVG"
+    told = state.picture("roc")["toImageButtonOptions"]
+    assert (told["format"], told["filename"]) == ("svg", "lbsf-roc")
