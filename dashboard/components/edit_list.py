@@ -51,7 +51,8 @@ def _more(case: Case, options: list[str]) -> None:
         "What", [SCALE, STOP, MOVE, ADD], default=SCALE, required=True, key="change_what",
         label_visibility="collapsed",
     )  # fmt: skip
-    state.drop_stale("change_who", options)
+    if what != ADD:  # who is paid anew may be somebody whom the user never paid
+        state.drop_stale("change_who", options)
     who = st.selectbox(
         "Paid at" if what == ADD else "Payments at", options, key="change_who",
         format_func=escape, accept_new_options=what == ADD, placeholder="choose a merchant",

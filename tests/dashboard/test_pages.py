@@ -419,6 +419,21 @@ def test_a_change_is_put_into_the_list_and_another_user_begins_anew(open_page: O
     assert "PD after the edit" not in words(at)
 
 
+def test_payments_are_added_at_somebody_new_and_months_apart(open_page: Open):
+    at = open_page("user", user="U001")
+    at.segmented_control(key="change_what").set_value("Add payments").run()
+    at.session_state["change_who"] = "new payee"
+    at.run()
+    assert at.selectbox(key="change_who").value == "new payee"
+    times = next(box for box in at.number_input if box.label.startswith("How many"))
+    times.set_value(3).run()
+    at.button(key="change_add").click().run()
+    assert not at.exception
+    assert at.session_state["edits"] == [
+        f"add -100 on 2024-0{month}-30 at new payee" for month in (1, 2, 3)
+    ]
+
+
 @pytest.mark.parametrize("line", ["bogus", EVIL_IMAGE, "scale -1 at x", "window nan"])
 def test_a_link_with_a_change_that_makes_no_sense_says_so(open_page: Open, line: str):
     at = open_page("user", user="U001", edits=line)
