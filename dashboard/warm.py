@@ -14,11 +14,14 @@ from typing import TypeVar
 Answer = TypeVar("Answer")
 
 _lock = threading.Lock()
+_imported = threading.Event()
 _model_ran = threading.Event()
 
 
 def imports() -> None:
-    """Load the library, plotly and the chart modules."""
+    """Load the library, plotly and the chart modules; every run of a page asks for it."""
+    if _imported.is_set():
+        return
     with _lock:
         import plotly.graph_objects as go
         from plotly.subplots import make_subplots
@@ -35,6 +38,7 @@ def imports() -> None:
         figure.add_trace(go.Bar(x=[0], y=[0]), row=1, col=2)
         go.Figure(go.Heatmap(z=[[0]])).add_annotation(text="").to_json()
         figure.to_json()
+    _imported.set()
 
 
 def first_alone(run_model: Callable[[], Answer]) -> Answer:

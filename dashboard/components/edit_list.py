@@ -83,10 +83,10 @@ def _lines(what: str, who: str, case: Case) -> list[str]:
     )
     when = st.date_input("On this day", last, first, last) or last
     times = st.number_input("How many, a month apart going back", 1, 12, 1)
-    stamps = pd.date_range(end=when.isoformat(), periods=int(times), freq=pd.DateOffset(months=1))
+    stamps = [pd.Timestamp(when) - pd.DateOffset(months=back) for back in range(int(times))]
     earliest = datetime.combine(first or date.min, time())
     return [
         f"add {amount:g} on {stamp:%Y-%m-%d} at {who}"
-        for stamp in stamps
+        for stamp in reversed(stamps)
         if stamp.to_pydatetime() >= earliest
     ]
