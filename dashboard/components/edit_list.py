@@ -76,7 +76,8 @@ def _lines(what: str, who: str, case: Case) -> list[str]:
         days = st.number_input("Days later (before 0: earlier)", -3650, 3650, 30, 1)
         return [f"shift {days:g} at {who}"]
     if what == STOP:
-        since = st.date_input("None from this day on", last - timedelta(days=60), first, last)
+        usual = max(last - timedelta(days=60), first or date.min)
+        since = st.date_input("None from this day on", usual, first, last)
         return [f"remove since {(since or last).isoformat()} at {who}"]
     amount = st.number_input(
         f"Amount in {escape(case.currency)} (below 0: money out)", value=-100.0, step=10.0

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 #: Days of payments in a sample, and between a user's two cutoffs.
 WINDOW_DAYS = 90
-#: Of payments before the later cutoff, so that both windows are full.
-YEARS = 2.1 * WINDOW_DAYS / 365
+#: Of payments before the later cutoff, the fewest that are simulated: both windows are full.
+YEARS = 0.75
 #: Two cohorts of half the samples each: the earlier cutoff, whose label nobody knew, and the later.
 COHORTS = urlencode(
     {

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from lbsf_core.bench import bench_explain, bench_fold, bench_score, bench_train
+from lbsf_core.bench.dashboard import WINDOW_DAYS, large
 from lbsf_core.bench.explain import _against_timeshap, ask_timeshap, default_timeshap
 from lbsf_core.errors import LbsfError
 
@@ -106,3 +109,27 @@ def test_timeshap_itself_runs() -> None:
     found = ask_timeshap(default_timeshap(), asked | {"rounds": 1, "threads": 1, "seed": 0})
     assert found["versions"]["timeshap"] == "1.0.4"
     assert 0 < found["model_s"] < found["event_s"]
+
+
+@pytest.fixture
+def one_of_two_threads() -> Iterator[None]:
+    """Nothing is measured: one thread, as small models have it in other tests (see conftest)."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_of_two_threads")
+def test_the_large_workspace_has_every_user_at_two_cutoffs(tmp_path: Path) -> None:
+    ready = large(tmp_path, 40)
+    samples = pd.read_parquet(ready / "samples.parquet").sort_values(["user_id", "cutoff"])
+    assert len(samples) == 40 and samples["user_id"].nunique() == 20
+    apart = samples.groupby("user_id")["cutoff"].agg(lambda c: c.max() - c.min())
+    assert (apart == pd.Timedelta(days=WINDOW_DAYS)).all()
+    assert (samples["label"] != "unknown").tolist() == [False, True] * 20
+    assert samples["previous_pd"].notna().tolist() == [False, True] * 20
+    assert (samples["payments"] > 0).mean() > 0.9
+    made = (ready / "manifest.json").stat().st_mtime_ns
+    assert large(tmp_path, 40) == ready
+    assert (ready / "manifest.json").stat().st_mtime_ns == made, "it is made once"

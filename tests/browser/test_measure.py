@@ -1,0 +1,51 @@
+"""A page tells when it came to rest: by hand, on a page whose changes are known."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page
+
+from dashboard.measure import watch
+from lbsf_core.errors import LbsfError
+
+pytestmark = pytest.mark.browser
+
+#: A button after which the app is busy for 300 ms, and changes 200 ms after that for the last time.
+PAGE = """
+<div data-testid="stApp" data-test-script-state="notRunning"><button>go</button><p>-</p></div>
+<script>
+  const app = document.querySelector('div');
+  document.querySelector('button').onclick = () => {
+    app.setAttribute('data-test-script-state', 'running');
+    setTimeout(() => app.setAttribute('data-test-script-state', 'notRunning'), 300);
+    setTimeout(() => {
+      document.querySelector('p').textContent = 'done';
+      window.doneAt = performance.now();
+    }, 500);
+  };
+</script>
+"""
+
+
+@pytest.fixture
+def known(page: Page) -> Page:
+    page.add_init_script(watch.SCRIPT)
+    page.route("http://app.test/", lambda route: route.fulfill(body=PAGE, content_type="text/html"))
+    page.goto("http://app.test/")
+    return page
+
+
+def test_the_wait_ends_with_the_last_change_and_not_with_the_quiet_after_it(known: Page):
+    seconds = watch.wait(known, known.locator("button").click)
+    assert known.locator("p").inner_text() == "done"
+    assert seconds >= 0.5
+    late = known.evaluate("window.lbsfRest.last - window.doneAt")  # milliseconds
+    assert -1 <= late < watch.QUIET / 2
+
+
+def test_an_action_that_changes_nothing_is_no_wait_of_0(
+    known: Page, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(watch, "PATIENCE", 1_000)
+    with pytest.raises(LbsfError, match="did not come to rest"):
+        watch.wait(known, lambda: None)
