@@ -1,7 +1,7 @@
 """What a person waits for, on the demo and on a workspace of 100,000 samples.
 
-The workspace is simulated once and kept: users of `lbsf simulate` at two cutoffs 90 days apart,
-with 90 days of payments each (about 107 on average), scored and explained by the sample bundle.
+The workspace is simulated once and kept: users of `lbsf simulate` at two cutoffs 30 days apart,
+with 30 days of payments each (about 92 on average), scored and explained by the sample bundle.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lbsf_core.workspace.build import Progress
 
 #: Days of payments in a sample, and between a user's two cutoffs.
-WINDOW_DAYS = 90
+WINDOW_DAYS = 30
 #: Of payments before the later cutoff, the fewest that are simulated: both windows are full.
 YEARS = 0.75
 #: Two cohorts of half the samples each: the earlier cutoff, whose label nobody knew, and the later.
