@@ -8,14 +8,13 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dashboard.measure.watch import FLAGS, PATIENCE, QUIET, RESTS, SCRIPT
+from dashboard.measure.watch import FLAGS, PATIENCE, QUIET, RESTS, SCREEN, SCRIPT
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
 
 #: Seconds that somebody looks at a page before going on, at least and at most.
 LOOK = (5.0, 15.0)
-SCREEN = {"width": 1280, "height": 900}
 
 
 def memory_mb(pid: int) -> float:

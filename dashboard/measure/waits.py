@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,23 +15,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dashboard.measure import crowd
-from dashboard.measure.watch import FLAGS, SCRIPT, wait
+from dashboard.measure.watch import FLAGS, SCREEN, SCRIPT, chromium_path, wait
 from lbsf_core.errors import LbsfError
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-#: A laptop's screen.
-SCREEN = {"width": 1280, "height": 900}
 _SERVE = "import sys, pathlib, dashboard.serve as s; sys.exit(s.serve(pathlib.Path(sys.argv[1])))"
 
 
 @contextmanager
 def server(workspace: Path) -> Iterator[tuple[str, int]]:
-    """A dashboard of its own: its address and the number of its process.
+    """A dashboard of its own, stopped by Ctrl-C's signal: its address, and its process's number.
 
     Raises:
-        LbsfError: it did not start.
+        LbsfError: it did not start, or did not stop as it should.
     """
     command = [sys.executable, "-c", _SERVE, str(workspace)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -44,6 +41,10 @@ def server(workspace: Path) -> Iterator[tuple[str, int]]:
     finally:
         child.send_signal(signal.SIGINT)
         child.wait(timeout=30)
+        if child.stdout:
+            child.stdout.close()
+    if child.returncode:
+        raise LbsfError(f"{workspace}: Ctrl-C ended the dashboard with status {child.returncode}.")
 
 
 @contextmanager
@@ -180,7 +181,7 @@ def figures(
     Raises:
         LbsfError: there is no browser, or a page did not come to rest.
     """
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    path = chromium_path()
     if path is None:
         raise LbsfError("No Chromium here: install Debian's `chromium` and run it again.")
     with chromium(path) as browser:

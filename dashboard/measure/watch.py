@@ -8,6 +8,7 @@ was the last.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+#: A laptop's screen.
+SCREEN = {"width": 1280, "height": 900}
 #: Without any change for so long, in milliseconds, a page is at rest.
 QUIET = 400
 #: Longest wait for anything, in milliseconds.
@@ -55,6 +58,11 @@ _RESTS = "([since, quiet]) => { const r = window.lbsfRest; return r && !r.busy()
 RESTS = _RESTS + " && performance.now() - r.last > quiet; }"
 
 
+def chromium_path() -> str | None:
+    """Where Debian's Chromium is, or None."""
+    return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
 def wait(page: Page, act: Callable[[], object], *, since_start: bool = False) -> float:
     """Seconds from an action to the last change that it made.
 
@@ -76,10 +84,3 @@ def wait(page: Page, act: Callable[[], object], *, since_start: bool = False) ->
     except Error as error:
         raise LbsfError(f"{page.url}: the page did not come to rest: {error.message}") from error
     return (last - began) / 1000
-
-
-def broken(page: Page) -> bool:
-    """Whether the page shows a fault instead of its content."""
-    return bool(
-        page.locator("[data-testid=stException], [data-testid=stAlertContentError]").count()
-    )

@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dashboard.measure.watch import FLAGS, SCREEN, chromium_path
 from dashboard.state import SMALLEST_ENV
 from tests.browser.servers import fake_server, real_server
 from tests.dashboard.fake_workspace import EVIL
-
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-LAPTOP = {"width": 1280, "height": 900}
-
-
-def chromium() -> str | None:
-    """The browser's path, or None."""
-    return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 @pytest.fixture(scope="session")
@@ -38,16 +21,16 @@ def base_url() -> None:
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
-    path = chromium()
+    path = chromium_path()
     if path is None:
         pytest.skip("no Chromium here: install Debian's `chromium` to run the browser tests")
-    return {**browser_type_launch_args, "executable_path": path, "args": FLAGS}
+    return {**browser_type_launch_args, "executable_path": path, "args": [*FLAGS]}
 
 
 @pytest.fixture(scope="session")
 def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:
     # Without the content security policy: the escaping has to hold on its own.
-    return {**browser_context_args, "viewport": LAPTOP, "bypass_csp": True}
+    return {**browser_context_args, "viewport": SCREEN, "bypass_csp": True}
 
 
 @pytest.fixture(scope="session")

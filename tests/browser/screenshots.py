@@ -14,7 +14,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.browser.conftest import FLAGS, chromium
+from dashboard.measure.watch import FLAGS, chromium_path
 from tests.browser.pages import bars, click, idle, open_row, visit
 from tests.browser.servers import fake_server, real_server
 
@@ -100,13 +100,13 @@ def main() -> int:
     parser.add_argument("--workspace", type=Path, default=Path(".lbsf/demo/workspace"))
     parser.add_argument("--only", choices=("pages", "states"), help="take only these")
     arguments = parser.parse_args()
-    path = chromium()
+    path = chromium_path()
     if path is None:
         print("No Chromium here: install Debian's `chromium` to take pictures.", file=sys.stderr)
         return 2
     arguments.out.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=path, args=[*FLAGS])
         if arguments.only != "states":
             with real_server(arguments.workspace) as address:
                 pages(browser, address, arguments.out)

@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dashboard.measure.waits import server
 from dashboard.serve import _environment, _port, _wait_until_healthy
 from dashboard.state import SMALLEST_ENV
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SERVE = "import sys, pathlib, dashboard.serve as s; sys.exit(s.serve(pathlib.Path(sys.argv[1])))"
 
 
 @contextmanager
 def real_server(workspace: Path) -> Iterator[str]:
     """The address of a dashboard over a real workspace; stopped by Ctrl-C's signal."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", SERVE, str(workspace)],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert child.stdout is not None
-        line = child.stdout.readline()
-        assert line.startswith("Dashboard: http://"), f"the server said {line!r}"
-        yield line.split()[1]
-    finally:
-        child.send_signal(signal.SIGINT)
-        child.wait(timeout=20)
-        if child.stdout is not None:
-            child.stdout.close()
-    assert child.returncode == 0, f"Ctrl-C ended with status {child.returncode}"
+    with server(workspace) as (address, _):
+        yield address
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from tests.browser.conftest import LAPTOP
+from dashboard.measure.watch import SCREEN
 from tests.browser.pages import open_row, visit
 
 pytestmark = pytest.mark.browser
@@ -28,7 +28,7 @@ def serious(page: Page) -> list[str]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_has_a_serious_fault(browser: Browser, demo: str, scheme: str):
-    context = browser.new_context(viewport=LAPTOP, color_scheme=scheme, bypass_csp=True)  # type: ignore[arg-type]
+    context = browser.new_context(viewport=SCREEN, color_scheme=scheme, bypass_csp=True)  # type: ignore[arg-type]
     page = context.new_page()
     found: dict[str, list[str]] = {}
     for name in ("cohorts", "model", "", "user"):

@@ -9,9 +9,9 @@ from urllib.parse import parse_qs, urlparse
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from dashboard.measure.watch import SCREEN
 from lbsf_core.workspace import Workspace
 from lbsf_core.workspace.dossier import read_dossier, replay
-from tests.browser.conftest import LAPTOP
 from tests.browser.pages import bars, choose, click, idle, open_row, too_wide, visit
 
 pytestmark = pytest.mark.browser
@@ -80,7 +80,7 @@ def test_a_deep_link_shows_somebody_else_the_same(page: Page, browser: Browser, 
     expect(page.locator(".st-key-selected_merchant")).to_be_visible()
     idle(page)
     said = page.locator(".st-key-selected_merchant").inner_text()
-    other = browser.new_context(viewport=LAPTOP).new_page()
+    other = browser.new_context(viewport=SCREEN).new_page()
     visit(other, page.url)
     expect(other.locator(".st-key-selected_merchant")).to_have_text(said, use_inner_text=True)
     assert link(other) == link(page)
@@ -104,7 +104,7 @@ def test_removal_and_what_if_are_a_part_of_the_link(page: Page, browser: Browser
     said = after.inner_text()
     page.locator(".st-key-find_change button").click()
     expect(page.get_by_text(re.compile("verified by scoring|None found")).first).to_be_visible()
-    other = browser.new_context(viewport=LAPTOP).new_page()
+    other = browser.new_context(viewport=SCREEN).new_page()
     visit(other, page.url)
     expect(other.get_by_test_id("stMetric").filter(has_text="PD after the edit")).to_have_text(
         said, use_inner_text=True
@@ -177,7 +177,7 @@ def test_two_cohorts_are_compared_and_the_link_restores_them(
     expect(legend.first).to_have_text("Watch list")
     for key in ("scores", "rates", "merchants", "attributions", "spend"):
         expect(page.locator(f".st-key-cohort_{key} .main-svg").first).to_be_visible()
-    other = browser.new_context(viewport=LAPTOP).new_page()
+    other = browser.new_context(viewport=SCREEN).new_page()
     visit(other, page.url)
     expect(other.locator(".st-key-cohort_scores .legendtext").first).to_have_text("Watch list")
     other.context.close()
