@@ -65,18 +65,13 @@ def _metrics(performance: Performance) -> None:
 
 
 def _curves(performance: Performance) -> None:
-    rate = (
-        float(performance.lift["bad"].sum() / performance.lift["samples"].sum())
-        if len(performance.lift)
-        else 0.0
-    )
     left, middle, right = st.columns(3)
     with left:
         shell.section("Ranking (ROC)", "Bad found for each share of good declined.")
         _draw(charts.roc(performance.roc), "roc", "ROC curve against guessing")
     with middle:
         shell.section("Precision and recall", "Who is declined: how many are bad, of how many.")
-        _draw(charts.precision_recall(performance.pr, rate), "pr",
+        _draw(charts.precision_recall(performance.pr), "pr",
               "Precision against recall, beside guessing")  # fmt: skip
     with right:
         shell.section("Separation (KS)", "Shares at or above each PD; dashed: the widest gap.")

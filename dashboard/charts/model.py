@@ -169,15 +169,16 @@ def by_history(frame: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def precision_recall(frame: pd.DataFrame, rate: float) -> go.Figure:
+def precision_recall(frame: pd.DataFrame) -> go.Figure:
     """Precision against recall, and the share of bad that guessing would give.
 
     Args:
         frame: `Performance.pr`.
-        rate: share of bad samples.
     """
     if frame.empty:
         return style.nothing("Make the workspace again to draw it.")
+    # Who declines everybody finds the share of bad among all.
+    rate = float(frame.loc[frame["threshold"].idxmin(), "precision"])
     figure = go.Figure()
     figure.add_scatter(
         x=[0, 1], y=[rate, rate], mode="lines", hoverinfo="skip", name="Guessing",

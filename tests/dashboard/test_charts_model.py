@@ -74,11 +74,11 @@ def test_an_empty_chart_says_so(draw):
 
 def test_precision_stands_against_recall_and_guessing():
     frame = fake_performance().pr
-    guess, found = model.precision_recall(frame, 0.14).data
-    assert list(guess.y) == [0.14, 0.14]
+    guess, found = model.precision_recall(frame).data
+    assert list(guess.y) == [0.15, 0.15]
     assert list(found.x) == frame["recall"].tolist()
     assert list(found.y) == frame["precision"].tolist()
-    assert "again" in model.precision_recall(frame.iloc[:0], 0.1).layout.annotations[0].text
+    assert "again" in model.precision_recall(frame.iloc[:0]).layout.annotations[0].text
 
 
 def test_lift_says_how_many_bad_are_found_so_far():
