@@ -21,11 +21,11 @@ def show(source: state.Source, where: SampleFilter, summary: Summary, threshold:
         "State what an approved default and a declined good customer cost. By PD: what the scores "
         "expect. By label: what happened, where it is known.",
     )
-    table = _table(source, where, summary)
+    table = _table(source, where, summary, threshold)
     if table["expected"].isna().all():
         st.caption("No sample here has an amount at stake.")
         return
-    here = table.iloc[(table["threshold"] - threshold).abs().argmin()]
+    here = table.loc[(table["threshold"] - threshold).abs().idxmin()]
     best = table.loc[table["expected"].idxmin()]
     currency = summary.currency
     left, right = st.columns([2, 3])
@@ -53,7 +53,9 @@ def show(source: state.Source, where: SampleFilter, summary: Summary, threshold:
     )
 
 
-def _table(source: state.Source, where: SampleFilter, summary: Summary) -> pd.DataFrame:
+def _table(
+    source: state.Source, where: SampleFilter, summary: Summary, threshold: float
+) -> pd.DataFrame:
     """The boxes, bound to the link, and `Workspace.costs` under them."""
     unit = escape(summary.currency)
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -79,6 +81,7 @@ def _table(source: state.Source, where: SampleFilter, summary: Summary) -> pd.Da
             key="cost_declined", bind="query-params", width=280,
         )  # fmt: skip
     found: pd.DataFrame = state.ask(
-        source, "costs", where, default=default, declined=declined, loss_given_default=share
-    )
+        source, "costs", where, default=default, declined=declined, loss_given_default=share,
+        at=threshold,
+    )  # fmt: skip
     return found

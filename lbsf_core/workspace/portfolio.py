@@ -90,6 +90,7 @@ class Portfolio:
         default: float | None,
         declined: float,
         loss_given_default: float = 1.0,
+        at: float | None = None,
     ) -> pd.DataFrame:
         """What approving everybody below a PD costs on average, for the PDs of `thresholds`.
 
@@ -99,6 +100,7 @@ class Portfolio:
                 stake times `loss_given_default` (samples without one are left out).
             declined: cost of a good customer who is declined.
             loss_given_default: share of the amount at stake that is lost, 0 to 1.
+            at: one more PD.
 
         Returns:
             threshold, approved (share), expected (mean cost a sample by its PD), observed (mean
@@ -114,6 +116,8 @@ class Portfolio:
         at_stake = scores["at_stake"].to_numpy(float) * loss_given_default
         lost = at_stake if default is None else np.full(len(pds), float(default))
         steps = _steps(scores)
+        if at is not None:
+            steps = np.union1d(steps, [at])
         approved = np.searchsorted(pds, steps, side="left")  # as many have PD < step
         labelled = int(known.sum())
         found = {"threshold": steps, "approved": approved / len(pds) if len(pds) else np.nan}

@@ -269,9 +269,10 @@ class FakeWorkspace:
         default: float | None,
         declined: float,
         loss_given_default: float = 1.0,
+        at: float | None = None,
     ) -> pd.DataFrame:
         lost = 5000 * loss_given_default if default is None else default
-        steps = np.linspace(0, 1, 51)
+        steps = np.union1d(np.linspace(0, 1, 51), [] if at is None else [at])
         return pd.DataFrame(
             {"threshold": steps, "approved": steps,
              "expected": lost * steps**2 / 100 + declined * (1 - steps),

@@ -171,12 +171,14 @@ def test_threshold_by_hand(workspace: Workspace, samples: pd.DataFrame) -> None:
 
 @pytest.mark.parametrize("default", [1000.0, None])
 def test_costs_by_hand(workspace: Workspace, samples: pd.DataFrame, default: float | None) -> None:
-    found = workspace.costs(None, default=default, declined=50.0, loss_given_default=0.6)
+    found = workspace.costs(None, default=default, declined=50.0, loss_given_default=0.6, at=0.1234)
     if default is None:  # nobody here has an amount at stake
         assert found["expected"].isna().all() and (found["samples"] == 0).all()
         return
     pds, bad = samples["pd"], samples["label"] == "bad"
-    for row in found.iloc[::23].itertuples():
+    exact = found["threshold"] == 0.1234  # the threshold that was asked for, not one near it
+    assert exact.sum() == 1
+    for row in pd.concat([found.iloc[::23], found[exact]]).itertuples():
         approved = pds < row.threshold
         by_pd = np.where(approved, pds * 1000, (1 - pds) * 50).mean()
         by_label = np.where(approved, bad * 1000, ~bad * 50).mean()
