@@ -13,7 +13,7 @@ import streamlit as st
 from dashboard import state
 from dashboard.components import formats
 from dashboard.components.text import escape
-from lbsf_core.workspace import BANDS, SampleFilter, Summary, ids_of, ids_of_file
+from lbsf_core.workspace import BANDS, LbsfError, SampleFilter, Summary, ids_of, ids_of_file
 
 LABELS = {"Good": "good", "Bad": "bad", "No label yet": "unknown"}
 PARTS = {"Training": "train", "Validation": "validation", "Test": "test"}
@@ -131,7 +131,11 @@ def _ids(prefix: str) -> tuple[str, ...] | None:
         help="CSV or Parquet with a column user_id, or one id a line. A link does not carry it.",
     )  # fmt: skip
     if file is not None:
-        return ids_of_file(file.getvalue(), file.name)
+        try:
+            return ids_of_file(file.getvalue(), file.name)
+        except LbsfError as error:  # said here, beside the box where another file can be given
+            st.error(escape(str(error), "markdown"), icon=":material/error:")
+            return ()
     return ids_of(pasted) if pasted and pasted.strip() else None
 
 

@@ -518,3 +518,14 @@ def test_a_cohort_of_an_uploaded_file(open_page: Open):
     at.run()
     assert not at.exception
     assert "3 ids given; 1 not in this workspace: zoe" in words(at)
+
+
+def test_a_file_that_is_none_of_ids_is_said_and_can_be_replaced(open_page: Open):
+    at = open_page("cohorts")
+    at.file_uploader(key="a_file").upload("ids.parquet", b"PAR1 no", "application/octet-stream")
+    at.run()
+    assert not at.exception
+    assert len(at.error) == 1 and "read" in at.error[0].value
+    assert "is empty" in words(at)
+    at.file_uploader(key="a_file").upload("ids.csv", b"U000\nU001\n", "text/csv").run()
+    assert not at.error and "2 ids given" in words(at)
