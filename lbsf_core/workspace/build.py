@@ -35,6 +35,7 @@ from lbsf_core.model.bundle_files import MANIFEST as BUNDLE_MANIFEST
 from lbsf_core.score.scorer import score_store
 from lbsf_core.train.split import PARTS, parts
 from lbsf_core.workspace.beside import amounts_at_stake, previous_pds
+from lbsf_core.workspace.embeddings import write_embeddings
 from lbsf_core.workspace.layout import (
     ATTRIBUTIONS,
     EMBEDDINGS,
@@ -45,7 +46,6 @@ from lbsf_core.workspace.layout import (
     SAMPLES,
     WORKSPACE_VERSION,
 )
-from lbsf_core.workspace.similar import write_embeddings
 from lbsf_core.workspace.types import BAND_STARTS, BANDS
 
 #: Points of the spend sparkline in the queue.

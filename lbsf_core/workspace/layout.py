@@ -4,3 +4,5 @@ WORKSPACE_VERSION = 3
 SAMPLES, MERCHANTS, MONTHS = "samples.parquet", "merchants.parquet", "months.parquet"
 PERFORMANCE, MANIFEST = "performance.json", "manifest.json"
 ATTRIBUTIONS, EMBEDDINGS = "attributions.parquet", "embeddings.parquet"
+#: Numbers of a vector in the embeddings.
+VECTOR = 16

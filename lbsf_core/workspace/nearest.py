@@ -1,9 +1,10 @@
-"""Questions about samples that are alike; the representations lie ready (`similar`)."""
+"""Who is like this user, as the model sees it; the vectors lie ready (`embeddings`)."""
 
 from __future__ import annotations
 
 import pandas as pd
 
+from lbsf_core.workspace.layout import VECTOR
 from lbsf_core.workspace.queries import Tables
 from lbsf_core.workspace.types import Case
 
@@ -22,12 +23,12 @@ class Nearest:
         top_merchant.
         """
         return self._tables.ask(
-            """
+            f"""
             WITH here AS (
-                SELECT vector::FLOAT[16] AS vector FROM read_parquet($embeddings)
+                SELECT vector::FLOAT[{VECTOR}] AS vector FROM read_parquet($embeddings)
                 WHERE sample = $sample
             ), near AS (
-                SELECT e.sample, array_cosine_similarity(e.vector::FLOAT[16], here.vector)
+                SELECT e.sample, array_cosine_similarity(e.vector::FLOAT[{VECTOR}], here.vector)
                        AS similarity
                 FROM read_parquet($embeddings) e, here
             )
@@ -37,7 +38,7 @@ class Nearest:
             QUALIFY row_number() OVER (PARTITION BY user_id ORDER BY similarity DESC, cutoff DESC)
                     = 1
             ORDER BY similarity DESC, sample LIMIT $count
-            """,
+            """,  # noqa: S608 - the size of a type is a constant of ours
             sample=case.sample,
             user=case.user_id,
             count=count,

@@ -112,6 +112,30 @@ def test_removal_and_what_if_are_a_part_of_the_link(page: Page, browser: Browser
     other.context.close()
 
 
+def test_an_applied_suggestion_is_part_of_the_link(page: Page, browser: Browser, demo: str):
+    visit(page, demo)
+    open_row(page, 0)
+    page.locator(".st-key-find_change button").click()
+    # By its role: Streamlit lays a hidden twin beside a button that has a tooltip.
+    first = page.locator(".st-key-apply_1").get_by_role("button", name="Apply")
+    expect(first).to_have_count(1)
+    first.click()
+    after = page.get_by_test_id("stMetric").filter(has_text="PD after the edit")
+    expect(after).to_be_visible()
+    expect(page).to_have_url(re.compile("edits="))
+    idle(page)
+    said = after.inner_text()
+    assert said.split()[-3] in page.locator(".st-key-apply_1").locator("xpath=../..").inner_text()
+    other = browser.new_context(viewport=SCREEN).new_page()
+    visit(other, page.url)
+    expect(other.get_by_test_id("stMetric").filter(has_text="PD after the edit")).to_have_text(
+        said, use_inner_text=True
+    )
+    other.goto(f"{page.url}&edits=no+change")
+    expect(other.get_by_text("is no edit")).to_be_visible()
+    other.context.close()
+
+
 def test_what_appears_above_takes_nothing_out_of_the_link(page: Page, demo: str):
     """A selected merchant adds a card in the middle of the page; boxes below it stay bound."""
     visit(page, demo)

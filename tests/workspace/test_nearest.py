@@ -12,7 +12,8 @@ from lbsf_core.fold.store import FoldedStore
 from lbsf_core.model.bundle import Bundle
 from lbsf_core.score.scorer import batch_logits
 from lbsf_core.workspace import Workspace
-from lbsf_core.workspace.similar import SIZE, representations, write_embeddings
+from lbsf_core.workspace.embeddings import representations, write_embeddings
+from lbsf_core.workspace.layout import VECTOR
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def workspace(tiny_workspace: Path) -> Workspace:
 def test_the_nearest_by_hand(workspace: Workspace, tiny_workspace: Path) -> None:
     kept = pd.read_parquet(tiny_workspace / "embeddings.parquet")
     vectors = np.stack(kept["vector"].tolist())
-    assert vectors.shape == (60, SIZE)
+    assert vectors.shape == (60, VECTOR)
     np.testing.assert_array_equal(kept[["x", "y"]].to_numpy(), vectors[:, :2])
     case = workspace.case(str(workspace.queue(limit=1)["user_id"].iloc[0]))
     found = workspace.similar(case, 5)

@@ -1,8 +1,8 @@
-"""Who is like this user, as the model sees it: nearest representations, and how they turned out.
+"""What the model makes of each user, brought to few numbers: what `nearest` compares.
 
-The model's representation of a user, what the head reads, is brought to `SIZE` numbers by principal
-components when the workspace is built. Near is what has the same direction there
-(cosine). It says what the model holds to be alike; it proves nothing about either user.
+The model's representation of a user is what its head reads; principal components bring it to
+`VECTOR` numbers when the workspace is built. Near is what has the same direction there (cosine). It
+says what the model holds to be alike, and proves nothing about either user.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from lbsf_core.fold.store import FoldedStore
 from lbsf_core.model.bundle import Bundle
 from lbsf_core.model.lbsf import LBSF
 from lbsf_core.score.scorer import BATCH_PAYMENTS
+from lbsf_core.workspace.layout import VECTOR
 
 Floats = npt.NDArray[np.float32]
 
-#: Numbers kept of a representation; samples that the components are fitted on, at most.
-SIZE, FITTED = 16, 50_000
+#: Samples that the components are fitted on, at most.
+FITTED = 50_000
 
 
 def representations(model: LBSF, batch: FoldedBatch) -> Floats:
@@ -42,7 +43,7 @@ def write_embeddings(
     out: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write sample, vector (`SIZE` numbers; fewer are filled with zeros), x and y of each sample.
+    """Write sample, vector (`VECTOR` numbers; fewer are filled with zeros), x and y of each sample.
 
     Args:
         store: the samples.
@@ -61,15 +62,15 @@ def write_embeddings(
     table = np.zeros((0, 1), dtype=np.float32)
     if found:
         table = np.concatenate(found)[np.argsort(np.concatenate(rows))]
-    vectors = np.zeros((len(table), SIZE), dtype=np.float32)
+    vectors = np.zeros((len(table), VECTOR), dtype=np.float32)
     if len(table) > 1:
         some = np.random.default_rng(0).permutation(len(table))[:FITTED]
-        size = min(SIZE, len(some), table.shape[1])
+        size = min(VECTOR, len(some), table.shape[1])
         vectors[:, :size] = PCA(size, random_state=0).fit(table[some]).transform(table)
     frame = pa.table(
         {
             "sample": pa.array(np.arange(len(table))),
-            "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), SIZE),
+            "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), VECTOR),
             "x": pa.array(vectors[:, 0]),
             "y": pa.array(vectors[:, 1]),
         }
