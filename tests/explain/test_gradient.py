@@ -15,7 +15,13 @@ from torch import Tensor
 from lbsf_core.config import ModelConfig
 from lbsf_core.explain import gradient
 from lbsf_core.explain.batch import explain_chunk
-from lbsf_core.explain.gradient import HISTORY, explain, field_names, integrated_gradients
+from lbsf_core.explain.gradient import (
+    FIRST_STEPS,
+    HISTORY,
+    explain,
+    field_names,
+    integrated_gradients,
+)
 from lbsf_core.explain.result import TOLERANCE
 from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.fold.store import FoldedStore
@@ -91,7 +97,7 @@ def test_linear_model_by_hand() -> None:
     model = toy(1)
     found = integrated_gradients(model, BATCH)
     np.testing.assert_allclose(found.fields, parts_by_hand(model, BATCH), atol=1e-4)
-    assert (found.steps == 8).all()
+    assert (found.steps == FIRST_STEPS).all()
     assert np.abs(found.delta).max() < 1e-3
 
 
@@ -268,8 +274,8 @@ def test_steps_are_raised_only_where_they_are_needed(monkeypatch: pytest.MonkeyP
         lambda m, b, steps, _: (asked.append((steps, len(b))), real(m, b, steps))[1],
     )  # fmt: skip
     found = integrated_gradients(sharp, BATCH, tolerance=TIGHT)
-    assert [steps for steps, _ in asked] == [8 * 4**i for i in range(len(asked))]
-    assert asked[0] == (8, 6)
+    assert [steps for steps, _ in asked] == [FIRST_STEPS * 2**i for i in range(len(asked))]
+    assert asked[0] == (FIRST_STEPS, 6)
     sizes = [size for _, size in asked]
     assert len(sizes) > 1
     assert sizes == sorted(sizes, reverse=True)
