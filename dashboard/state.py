@@ -30,7 +30,10 @@ from lbsf_core.workspace import (
 
 #: Questions that need the model; `explanation` does too.
 OF_THE_MODEL = frozenset(
-    ("card", "counterfactuals", "faithfulness", "reasons", "score_history", "sufficient", "what_if")
+    (
+        *("card", "counterfactuals", "faithfulness", "interactions", "reasons", "score_history"),
+        *("sufficient", "what_if"),
+    )
 )
 #: Environment variable that names the workspace, or a folder of workspaces.
 WORKSPACE_ENV = "LBSF_WORKSPACE"
@@ -42,6 +45,8 @@ EDITS = "edits"
 MOST_EDITS = 24
 #: Key of the kind of picture that charts are taken away as.
 PICTURES = "pictures"
+#: Key, and choices, of the kind of file that tables are taken away as.
+TABLES, TABLE_KINDS = "tables", ("CSV", "Parquet")
 #: Keys of the queue that are no filters.
 NO_FILTERS = ("q_sort", "q_page")
 
@@ -190,28 +195,50 @@ def queue_in_view() -> tuple[SampleFilter, str, bool]:
 
 
 def pick_merchant(chart: str) -> None:
-    """A click in the chart with key `chart`: its point's `customdata` names the merchant.
+    """A click in the chart with key `chart`: its point's `customdata` begins with the merchant.
 
     An empty event is ignored: plotly sends one whenever the figure is drawn anew.
     """
+    for point in _points(chart):
+        select(point[0])
+        return
+
+
+def pick_relation(chart: str) -> None:
+    """The same where a second name follows: that merchant then stands beside the first."""
+    for point in _points(chart):
+        select(point[0], point[1] or None)
+        return
+
+
+def _points(chart: str) -> list[list[Any]]:
+    """`customdata` of the points that were clicked and name something."""
     points = st.session_state[chart]["selection"]["points"]
-    for point in points:
-        data = point.get("customdata")
-        name = data[0] if isinstance(data, list | tuple) and data else data
-        if isinstance(name, str) and name:
-            st.session_state["merchant"] = name
-            return
+    found = [point.get("customdata") for point in points]
+    rows = [list(data) if isinstance(data, list | tuple) else [data] for data in found]
+    return [row for row in rows if row and isinstance(row[0], str) and row[0]]
+
+
+def pick_step(chart: str) -> None:
+    """A click on a bar of the waterfall: it opens the merchant, or the payment."""
+    for point in _points(chart):
+        if st.session_state.get("merchant"):
+            st.session_state["payment"] = point[0]
+        else:
+            select(point[0])
+
+
+def select(merchant: str | None, beside: str | None = None) -> None:
+    """Follow a merchant through the page, another one beside it, or none."""
+    st.session_state["merchant"] = merchant
+    st.session_state["beside"] = None if beside == merchant else beside
+    st.session_state["payment"] = None
 
 
 def new_case() -> None:
     """Another case: what was selected or changed of the one before is gone."""
-    st.session_state["merchant"] = None
+    select(None)
     st.session_state[EDITS] = []
-
-
-def clear_merchant() -> None:
-    """Back to all merchants."""
-    st.session_state["merchant"] = None
 
 
 def chosen(key: str) -> list[str]:
@@ -258,6 +285,11 @@ def set_edits(lines: Iterable[str], window: str) -> None:
 def picture(chart: str) -> dict[str, Any]:
     """Plotly's settings for a chart that is taken away as the kind of picture that is chosen."""
     return style.config(chart, st.session_state.get(PICTURES) or style.PICTURES[0])
+
+
+def table_kind() -> str:
+    """The kind of file that tables are taken away as."""
+    return str(st.session_state.get(TABLES) or TABLE_KINDS[0])
 
 
 def first_if_stale(key: str, options: list[Any]) -> None:

@@ -4,7 +4,7 @@ import streamlit as st
 
 from dashboard import state
 from dashboard.charts import cohorts as charts
-from dashboard.components import filters, formats, shell, states, text
+from dashboard.components import filters, formats, shell, states, table_file, text
 from lbsf_core.workspace import CohortComparison, SampleFilter, Summary
 
 #: Word on the screen -> how attributions are added up.
@@ -234,10 +234,7 @@ def _downloads(found: CohortComparison) -> None:
             ("Attributions", found.attributions),
             ("Shifts", found.shifts),
         ):
-            st.download_button(
-                f"{label} as CSV", text.to_csv(frame), file_name=f"cohorts-{label.lower()}.csv",
-                mime="text/csv", on_click="ignore", icon=":material/download:", type="tertiary",
-            )  # fmt: skip
+            table_file.download(f"cohorts-{label.lower()}", frame, label)
 
 
 def _draw(figure: object, key: str, alt: str) -> None:

@@ -7,7 +7,7 @@ import streamlit as st
 from dashboard import state
 from dashboard.charts import compared
 from dashboard.charts import model as charts
-from dashboard.components import drift_panel, faithfulness, formats, shell, states, text
+from dashboard.components import drift_panel, faithfulness, formats, shell, states, table_file, text
 from lbsf_core.workspace import Card, Performance
 
 #: Names that a narrow card can't hold -> what it shows instead; the tooltip says all.
@@ -136,10 +136,7 @@ def _card(card: Card, performance: Performance) -> None:
                 mime="application/json", on_click="ignore", icon=":material/download:",
                 type="tertiary",
             )  # fmt: skip
-            st.download_button(
-                "Metrics as CSV", text.to_csv(performance.metrics), file_name="metrics.csv",
-                mime="text/csv", on_click="ignore", icon=":material/download:", type="tertiary",
-            )  # fmt: skip
+            table_file.download("metrics", performance.metrics, "Metrics")
 
 
 def _draw(figure: object, key: str, alt: str) -> None:

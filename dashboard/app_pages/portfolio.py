@@ -7,7 +7,16 @@ import streamlit as st
 
 from dashboard import state
 from dashboard.charts import portfolio as charts
-from dashboard.components import costs, filters, formats, queue_table, shell, states, text
+from dashboard.components import (
+    costs,
+    filters,
+    formats,
+    queue_table,
+    shell,
+    states,
+    table_file,
+    text,
+)
 from dashboard.components.formats import day, plural
 from lbsf_core.workspace import SampleFilter, Summary
 
@@ -85,15 +94,7 @@ def _queue(source: state.Source, where: SampleFilter, matching: int, summary: Su
     )  # fmt: skip
     state.remember_queue(where, sort, descending)
     queue_table.show(rows, summary.currency, order)
-    st.download_button(
-        "This page as CSV",
-        lambda: text.to_csv(rows.drop(columns=["activity", "sample"])),
-        file_name="queue.csv",
-        mime="text/csv",
-        on_click="ignore",
-        icon=":material/download:",
-        type="tertiary",
-    )
+    table_file.download("queue", rows.drop(columns=["activity", "sample"]), "This page")
 
 
 def _threshold(source: state.Source, where: SampleFilter, summary: Summary) -> None:

@@ -1,29 +1,30 @@
 """User: the payments first, the explanation on them."""
 
-import pandas as pd
 import streamlit as st
 
 from dashboard import state
-from dashboard.charts import lanes, relations
 from dashboard.charts.history import score_history
-from dashboard.charts.timeline import timeline
 from dashboard.components import (
+    adds_up,
     case_header,
     engine,
     filters,
     formats,
     merchant_panel,
     reason_panel,
+    relations_panel,
     shell,
     similar,
     states,
     take_away,
+    timeline_panel,
     what_if,
 )
 from dashboard.components.text import escape
 from lbsf_core.workspace import Case, Explanation, SampleFilter, UnknownUserError
 
-LANES = {"10": 10, "20": 20, "40": 40}
+#: What stands under the lanes, one at a time.
+PANELS = ("Payments", "How it adds up", "Relations")
 
 
 def main() -> None:
@@ -37,7 +38,7 @@ def main() -> None:
         shell.heading(title, state.ask(source, "summary"), badges)
     if case is None:
         return
-    header, reasons, why, lanes_of, table, between, edits, alike = shell.places(8)
+    header, reasons, why, lanes_of, panels, edits, alike = shell.places(7)
     with header:
         case_header.figures(case)
     if not case.payments:
@@ -62,14 +63,23 @@ def main() -> None:
     merchants = explanation.merchants_frame()
     payments = explanation.payments_frame()
     with lanes_of:
-        selected = _timeline(case, merchants, payments)
-        if selected is not None:
-            row = merchants[merchants["merchant"] == selected].iloc[0]
-            merchant_panel.summary(row, explanation, case.currency)
-    with table:
-        _payments(case, payments, explanation, selected)
-    with between:
-        _relations(explanation, merchants, selected)
+        selected, beside = timeline_panel.show(case, merchants, payments)
+        for name, what in ((selected, "Selected"), (beside, "Beside")):
+            if name is not None:
+                row = merchants[merchants["merchant"] == name].iloc[0]
+                merchant_panel.summary(row, explanation, case.currency, what)
+    with panels:
+        # Only the open one is computed and drawn: a click elsewhere need not wait for the others.
+        table, steps, between = st.tabs(list(PANELS), key="panel", bind="query-params")
+        if table.open:
+            with table:
+                merchant_panel.payments(case, payments, explanation, selected, beside)
+        if steps.open:
+            with steps:
+                adds_up.show(explanation, selected)
+        if between.open:
+            with between:
+                relations_panel.show(source, case, explanation, merchants, selected, beside)
     with edits:
         what_if.show(source, case, merchants, take_away.Shown(method, baseline, opened))
     with alike:
@@ -178,132 +188,6 @@ def _steps(source: state.Source, case: Case) -> None:
             on_click=state.show_case, args=target or ("", None),
             help=f"In the portfolio's queue: {filters.in_words(where)}.", shortcut=shortcut,
         )  # fmt: skip
-
-
-def _timeline(case: Case, merchants: pd.DataFrame, payments: pd.DataFrame) -> str | None:
-    """The lanes with their controls; returns the selected merchant."""
-    shell.section(
-        "Payments by merchant, and what each merchant does to the score",
-        "Every dot is a payment, its area the amount. Click a dot or a bar to follow one merchant "
-        "through the page, or choose it in the list.",
-    )
-    options = sorted(merchants["merchant"])
-    state.drop_stale("merchant", options)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        selected = st.selectbox(
-            "Merchant", options, index=None, key="merchant", bind="query-params", width=300,
-            format_func=escape, placeholder="all merchants",
-        )  # fmt: skip
-        st.button(
-            "Clear", icon=":material/close:", key="clear_merchant", disabled=selected is None,
-            on_click=state.clear_merchant,
-        )  # fmt: skip
-        sort = st.segmented_control(
-            "Sort lanes by", lanes.SORTS, default="Attribution", required=True, key="lanes",
-            bind="query-params",
-        )  # fmt: skip
-        most = "20"
-        if len(merchants) > 11:
-            most = st.segmented_control(
-                "Lanes", list(LANES), default="20", required=True, key="most", bind="query-params"
-            )
-    arranged = lanes.arrange(
-        merchants, payments, sort=sort or "Attribution", most=LANES[most or "20"], always=selected
-    )
-    figure = timeline(
-        arranged,
-        currency=case.currency,
-        start=case.window_start,
-        end=case.cutoff,
-        selected=selected,
-    )
-    st.plotly_chart(
-        figure, key="timeline", on_select=_picked("timeline"), selection_mode="points",
-        config=state.picture("timeline"),
-        alt="Payments over time, one lane a merchant, with its attribution and attention beside it",
-    )  # fmt: skip
-    return selected
-
-
-def _picked(chart: str):  # noqa: ANN202 - a callback
-    return lambda: state.pick_merchant(chart)
-
-
-def _payments(
-    case: Case, payments: pd.DataFrame, explanation: Explanation, selected: str | None
-) -> None:
-    rows = payments if selected is None else payments[payments["merchant"] == selected]
-    if selected is None and explanation.opened is not None:  # removal values one merchant's
-        rows = payments[explanation.opened[payments["segment"]]]
-        selected = str(rows["merchant"].iloc[0])
-    title = "Payments with their attribution" + ", whole and per field" * bool(explanation.fields)
-    shell.section(
-        title,
-        f"{formats.plural(len(rows), 'payment')}"
-        + ("" if selected is None else f" at {escape(selected, 'markdown', width=60)}")
-        + f" · together {formats.effect(float(rows['attribution'].sum()))} logit · "
-        + escape(formats.money(float(rows["amount"].sum()), case.currency), "markdown"),
-    )
-    with st.container(horizontal=True, vertical_alignment="center"):
-        sort = st.segmented_control(
-            "Order", merchant_panel.TABLE_SORTS, default="Largest effect", required=True,
-            key="table_sort", bind="query-params", label_visibility="collapsed",
-        )  # fmt: skip
-        st.download_button(
-            "CSV", lambda: merchant_panel.csv(rows), file_name="payments.csv", mime="text/csv",
-            on_click="ignore", icon=":material/download:", type="tertiary",
-        )  # fmt: skip
-    shown = f"{case.sample}_{'all' if selected is None else rows['segment'].iloc[0]}_{sort}"
-    ticked = merchant_panel.payments_table(
-        rows, explanation.fields, list(explanation.extras), case.currency,
-        sort or "Largest effect", f"payments_table_{shown}",
-    )  # fmt: skip
-    if ticked:
-        line = "remove rows " + ",".join(str(number) for number in sorted(ticked))
-        st.button(
-            f"Take out the {formats.plural(len(ticked), 'ticked payment')} under what if",
-            icon=":material/playlist_add:", on_click=state.add_edits, args=([line],),
-            key="take_out_ticked", type="tertiary",
-        )  # fmt: skip
-
-
-def _relations(explanation: Explanation, merchants: pd.DataFrame, selected: str | None) -> None:
-    shell.section(
-        "Relations between merchants",
-        "How much the model looks from one merchant to another when it puts the history together. "
-        "Where it looked, not a cause.",
-    )
-    if len(merchants) < 2:
-        st.caption("One merchant only: there is no relation to show.")
-        return
-    chosen = relations.pick(merchants, always=selected)
-    weights = explanation.relations[chosen][:, chosen]
-    rows = merchants.set_index("segment", drop=False).loc[chosen]
-    left, right = st.columns(2)
-    with left:
-        st.caption("Row looks at column. Click a square to follow the row's merchant.")
-        st.plotly_chart(
-            relations.heat_map(weights, rows["merchant"].tolist(), selected), key="relation_map",
-            on_select=_picked("relation_map"), selection_mode="points",
-            config=state.picture("relation_map"),
-            alt="Relation weights between merchants as a heat map",
-        )  # fmt: skip
-    with right:
-        st.caption(
-            "Size: money moved. Colour: pushes the score :orange[up] or :blue[down]. "
-            "Click one to follow it."
-        )
-        st.plotly_chart(
-            relations.graph(weights, rows, selected), key="relation_graph",
-            on_select=_picked("relation_graph"), selection_mode="points",
-            config=state.picture("relation_graph"),
-            alt="Strongest relations between merchants as a graph",
-        )  # fmt: skip
-    if len(chosen) < len(merchants):
-        st.caption(
-            f"The {len(chosen)} merchants with the most attention and attribution, of "
-            f"{len(merchants)}."
-        )
 
 
 main()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import pandas as pd
 
 #: What the lanes can be sorted by: words on the screen -> how to compute the key.
-SORTS = ("Attribution", "Attention", "Spend", "Recency")
+SORTS = ("Attribution", "Attention", "Spend", "Recency", "Kind")
 OTHERS = "others"
 
 
@@ -16,8 +17,10 @@ class Lanes:
     """Merchants from top to bottom, and every payment's lane.
 
     Attributes:
-        merchants: one row a lane, top first: merchant ("others" carries none), title, payments,
-            money_in, money_out, last, attribution, weight, others (bool).
+        merchants: one row a lane, top first: merchant (none where several are summed), title,
+            payments, money_in, money_out, last, attribution, weight, regular, others (bool: a sum
+            of several, either the rest or, sorted by kind, the line above a kind's merchants, in
+            which no payment lies).
         payments: the payments with a `lane` column (0 = top).
     """
 
@@ -31,31 +34,44 @@ def arrange(
     *,
     sort: str = "Attribution",
     most: int = 20,
-    always: str | None = None,
+    always: Collection[str] = (),
 ) -> Lanes:
     """The `most` merchants by `sort`, and all the rest in one lane at the bottom.
 
     Args:
         merchants: `Explanation.merchants_frame()`.
         payments: `Explanation.payments_frame()`.
-        sort: one of `SORTS`; attribution by its size, whichever way it pushes.
+        sort: one of `SORTS`; attribution by its size, whichever way it pushes. By kind, the kind
+            that moves the score most comes first, and each has a line with its sums.
         most: lanes before the rest is put together; one extra merchant never makes a rest.
-        always: a merchant that gets a lane of its own in any case (the selected one).
+        always: merchants that get a lane of their own in any case (the selected ones).
     """
     ordered = merchants.iloc[_key(merchants, sort).argsort(kind="stable")]
     if len(ordered) <= most + 1:
         top, rest = ordered, ordered.iloc[:0]
     else:
         keep = pd.Series(range(len(ordered)), index=ordered.index) < most
-        keep |= ordered["merchant"] == always
+        keep |= ordered["merchant"].isin(always)
         top, rest = ordered[keep], ordered[~keep]
-    rows = top.assign(title=top["merchant"], others=False)
+    top = top.assign(title=top["merchant"], others=False)
+    groups = [top] if sort != "Kind" else _by_kind(top)
     if len(rest):
-        rows = pd.concat([rows, _together(rest)], ignore_index=True)
-    rows = rows.reset_index(drop=True)
-    lane_of = dict(zip(top["segment"], range(len(top)), strict=True))
-    lanes = payments["segment"].map(lane_of).fillna(len(top)).astype(int)
+        groups.append(_together(rest, f"{len(rest)} others together"))
+    rows = pd.concat(groups, ignore_index=True) if groups else top
+    own = rows[~rows["others"].astype(bool)]
+    lane_of = dict(zip(own["segment"], own.index, strict=True))
+    lanes = payments["segment"].map(lane_of).fillna(len(rows) - 1).astype(int)
     return Lanes(rows, payments.assign(lane=lanes))
+
+
+def _by_kind(top: pd.DataFrame) -> list[pd.DataFrame]:
+    """Each kind's line and its merchants, one kind after another."""
+    sums = top.groupby("kind")["attribution"].sum().abs()
+    found = []
+    for kind in sums.sort_values(ascending=False, kind="stable").index:
+        own = top[top["kind"] == kind]
+        found += [_together(own, f"{kind} ({len(own)})".upper()), own]
+    return found
 
 
 def _key(merchants: pd.DataFrame, sort: str) -> pd.Series:
@@ -70,8 +86,8 @@ def _key(merchants: pd.DataFrame, sort: str) -> pd.Series:
     return -merchants["attribution"].abs()
 
 
-def _together(rest: pd.DataFrame) -> pd.DataFrame:
-    """One row that sums the rest; attribution and weight add up, so nothing is lost."""
+def _together(rest: pd.DataFrame, title: str) -> pd.DataFrame:
+    """One row that sums several; attribution and weight add up, so nothing is lost."""
     sums = rest[["payments", "total", "money_in", "money_out", "attribution", "weight"]].sum()
     return pd.DataFrame(
         [
@@ -80,7 +96,8 @@ def _together(rest: pd.DataFrame) -> pd.DataFrame:
                 "payments": int(sums["payments"]),
                 "segment": -1,
                 "merchant": "",
-                "title": f"{len(rest)} others together",
+                "title": title,
+                "regular": False,
                 "first": rest["first"].min(),
                 "last": rest["last"].max(),
                 "others": True,

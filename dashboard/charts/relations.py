@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -12,10 +14,12 @@ from dashboard.charts import style
 Floats = npt.NDArray[np.float64]
 #: Merchants drawn: more squares than this can be neither read nor hit.
 MOST = 14
+#: Lines drawn at most: more than this hide each other.
+LINES = 40
 
 
-def pick(merchants: pd.DataFrame, *, most: int = MOST, always: str | None = None) -> list[int]:
-    """Segments worth drawing: by attention and size of attribution, the selected one included.
+def pick(merchants: pd.DataFrame, *, most: int = MOST, always: Collection[str] = ()) -> list[int]:
+    """Segments worth drawing: by attention and size of attribution, the selected ones included.
 
     Args:
         merchants: `Explanation.merchants_frame()`.
@@ -26,17 +30,16 @@ def pick(merchants: pd.DataFrame, *, most: int = MOST, always: str | None = None
     )
     order = score.sort_values(ascending=False, kind="stable").index[:most]
     chosen = [int(s) for s in merchants.loc[order, "segment"]]
-    for segment in merchants.loc[merchants["merchant"] == always, "segment"]:
-        if int(segment) not in chosen:
-            chosen[-1] = int(segment)
-    return chosen
+    wanted = merchants.loc[merchants["merchant"].isin(always), "segment"]
+    missing = [int(segment) for segment in wanted if int(segment) not in chosen]
+    return chosen + missing if len(chosen) < most else chosen[: most - len(missing)] + missing
 
 
 def heat_map(weights: Floats, names: list[str], selected: str | None = None) -> go.Figure:
     """Row = the merchant that looks, column = the merchant looked at.
 
     Heat maps do not report clicks, so every cell carries an invisible square that does: it picks
-    the merchant of its row.
+    the merchant of its row, and that of its column beside it.
 
     Args:
         weights: (K, K) relation weights.
@@ -70,14 +73,15 @@ def heat_map(weights: Floats, names: list[str], selected: str | None = None) -> 
         customdata=[
             [
                 names[r],
+                names[c],
                 style.hover_text(names[r]),
                 style.hover_text(names[c]),
                 f"{weights[r, c]:.2%}",
             ]
             for r, c in grid.T
         ],
-        hovertemplate="<b>%{customdata[1]}</b> looks at<br><b>%{customdata[2]}</b>: "
-        "%{customdata[3]}<extra></extra>",
+        hovertemplate="<b>%{customdata[2]}</b> looks at<br><b>%{customdata[3]}</b>: "
+        "%{customdata[4]}<extra></extra>",
         showlegend=False,
     )
     if selected in names:
@@ -107,24 +111,32 @@ def _height(count: int) -> int:
 
 
 def graph(
-    weights: Floats, merchants: pd.DataFrame, selected: str | None = None, edges: int = 18
+    weights: Floats,
+    merchants: pd.DataFrame,
+    selected: str | None = None,
+    *,
+    interactions: Floats | None = None,
+    weakest: float = 0.4,
 ) -> go.Figure:
     """The strongest relations as lines between merchants on a circle.
 
     Nodes are sized by money moved and coloured by what they do to the score; a line's width is the
-    stronger of its two directions.
+    stronger of its two directions. The middle of a line tells both directions and picks both ends.
 
     Args:
         weights: (K, K) relation weights.
         merchants: (K) rows of `Explanation.merchants_frame()`, in the order of `weights`.
-        edges: lines drawn, strongest first.
+        selected: the merchant whose lines stand out.
+        interactions: (K, K) logit units, measured: what two are worth together beyond each alone.
+        weakest: line that is drawn, 0-1 on the way from the weakest of all pairs to the strongest.
     """
     count = len(merchants)
     names = merchants["merchant"].tolist()
     angle = np.pi / 2 - 2 * np.pi * np.arange(count) / max(count, 1)
     x, y = np.cos(angle), np.sin(angle)
     figure = go.Figure()
-    for a, b, strength in strongest(weights, edges, _place(names, selected)):
+    drawn = strongest(weights, weakest, _place(names, selected))
+    for a, b, strength in drawn:
         near = selected is None or selected in (names[a], names[b])
         figure.add_scatter(
             x=[x[a], x[b]],
@@ -135,6 +147,22 @@ def graph(
             hoverinfo="skip",
             showlegend=False,
         )
+    figure.add_scatter(
+        x=[(x[a] + x[b]) / 2 for a, b, _ in drawn],
+        y=[(y[a] + y[b]) / 2 for a, b, _ in drawn],
+        mode="markers",
+        marker={"size": 14, "opacity": 0.01, "color": style.GREY},
+        selected={"marker": {"opacity": 0.01}},
+        unselected={"marker": {"opacity": 0.01}},
+        customdata=[
+            [names[a], names[b], *(style.hover_text(names[at], 40) for at in (a, b)),
+             relation_words(weights, a, b), interaction_words(interactions, a, b)]
+            for a, b, _ in drawn
+        ],
+        hovertemplate="<b>%{customdata[2]}</b> and <b>%{customdata[3]}</b><br>%{customdata[4]}<br>"
+        "%{customdata[5]}<extra></extra>",
+        showlegend=False,
+    )  # fmt: skip
     moved = np.sqrt((merchants["money_in"] + merchants["money_out"]).to_numpy(dtype=float))
     size = 12 + 20 * (moved / moved.max() if count and moved.max() > 0 else np.zeros(count))
     figure.add_scatter(
@@ -152,11 +180,11 @@ def graph(
         },
         unselected={"marker": {"opacity": 0.3}},
         customdata=[
-            [n, style.hover_text(n), f"{v:+.3f}", f"{w:.1%}"]
+            [n, "", style.hover_text(n), f"{v:+.3f}", f"{w:.1%}"]
             for n, v, w in zip(names, merchants["attribution"], merchants["weight"], strict=True)
         ],
-        hovertemplate="<b>%{customdata[1]}</b><br>attribution %{customdata[2]} logit<br>"
-        "attention %{customdata[3]}<extra></extra>",
+        hovertemplate="<b>%{customdata[2]}</b><br>attribution %{customdata[3]} logit<br>"
+        "attention %{customdata[4]}<extra></extra>",
         showlegend=False,
     )
     for at, label in enumerate(names):
@@ -175,26 +203,40 @@ def _place(names: list[str], selected: str | None) -> int | None:
     return names.index(selected) if selected in names else None
 
 
+def relation_words(weights: Floats, a: int, b: int) -> str:
+    """How much two merchants look at each other, there and back."""
+    return f"looks {weights[a, b]:.1%}, looked at {weights[b, a]:.1%}"
+
+
+def interaction_words(interactions: Floats | None, a: int, b: int) -> str:
+    """What was measured of the two together."""
+    if interactions is None:
+        return ""
+    return f"together beyond each alone {interactions[a, b]:+.3f} logit".replace("-", "−")
+
+
 def strongest(
-    weights: Floats, edges: int, selected: int | None = None
+    weights: Floats, weakest: float = 0.0, selected: int | None = None
 ) -> list[tuple[int, int, float]]:
     """(a, b, strength 0-1) of the strongest pairs, weakest first; 0 is the weakest of all pairs.
 
-    The five strongest pairs of `selected` are always among them.
+    Those of a strength of `weakest` and more, `LINES` at most; the five strongest pairs of
+    `selected` are always among them.
     """
     both = np.maximum(weights, weights.T)
     a, b = np.triu_indices(len(weights), 1)
     if not len(a):
         return []
     values = both[a, b]
-    order = np.argsort(-values, kind="stable")
-    own = order[(a[order] == selected) | (b[order] == selected)][:5]
-    kept = np.unique(np.concatenate([order[:edges], own]))
-    order = kept[np.argsort(values[kept], kind="stable")]
     low, top = float(values.min()), float(values.max())
     # Weights that hardly differ must not look as if they did.
-    scale = max(top - low, 0.25 * top, 1e-12)
-    return [(int(a[i]), int(b[i]), float(values[i] - low) / scale) for i in order]
+    strength = (values - low) / max(top - low, 0.25 * top, 1e-12)
+    order = np.argsort(-values, kind="stable")
+    own = order[(a[order] == selected) | (b[order] == selected)][:5]
+    reach = weakest * float(strength.max())
+    kept = np.unique(np.concatenate([order[strength[order] >= reach][:LINES], own]))
+    order = kept[np.argsort(values[kept], kind="stable")]
+    return [(int(a[i]), int(b[i]), float(strength[i])) for i in order]
 
 
 def linked(weights: Floats, names: list[str], name: str, selected: str | None) -> bool:

@@ -2,6 +2,7 @@
 
 Three panels share their rows: every payment over time, what the merchant does to the score, and how
 much the model looked at it. A row is read from left to right; nothing has to be matched by eye.
+Above them stands the money in and out of each month or week, on the same axis of time.
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ from dashboard.charts.lanes import Lanes
 #: Above this many payments the dots are drawn by the graphics card: SVG takes seconds.
 GL_FROM = 2_500
 ROW = 25
+#: Height of the bars of money in and out, and the room below them, in pixels.
+MONEY, BETWEEN = 62, 42
+#: Windows of at most so many days have their money by week.
+WEEKS_UNTIL = 120
+#: Days between payments of a regular series after which its line is broken: one is missing.
+MISSED = 1.6
 ATTRIBUTION_TITLE = "Pushes the score up / down<br>(attribution, logit)"
 ATTENTION_TITLE = "Where the model looked<br>(attention, not a cause)"
 
@@ -28,6 +35,7 @@ def timeline(
     start: pd.Timestamp | None = None,
     end: pd.Timestamp | None = None,
     selected: str | None = None,
+    beside: str | None = None,
 ) -> go.Figure:
     """Lanes of payments with attribution and attention bars beside them.
 
@@ -37,33 +45,55 @@ def timeline(
         start: left edge of time (the window's start); the first payment when None.
         end: right edge (the cutoff).
         selected: merchant whose lane stands out; the others step back.
+        beside: a second one that stands out with it.
     """
     rows = lanes.merchants
+    left, right = _span(lanes.payments, start, end)
+    inner = len(rows) * ROW
+    every = "week" if (right - left).days <= WEEKS_UNTIL else "month"
     figure = make_subplots(
-        rows=1,
+        rows=2,
         cols=3,
+        start_cell="bottom-left",  # the lanes' axes stay the first ones
+        specs=[[{}, {}, {}], [{}, None, None]],
         shared_yaxes=True,
         column_widths=[0.64, 0.2, 0.16],
+        row_heights=[inner, MONEY],
         horizontal_spacing=0.018,
-        subplot_titles=("Payments, one lane a merchant", ATTRIBUTION_TITLE, ATTENTION_TITLE),
+        vertical_spacing=BETWEEN / (inner + MONEY + BETWEEN),
+        subplot_titles=(
+            "Payments, one lane a merchant (↻ regular, its line broken where one is missing)",
+            ATTRIBUTION_TITLE,
+            ATTENTION_TITLE,
+            f"Money in and out by {every} ({style.name(currency)})",
+        ),
     )
-    _payments(figure, lanes, currency, selected)
-    _bars(figure, rows[~rows["others"].astype(bool)], selected)
+    shown = [name for name in (selected, beside) if name is not None]
+    _payments(figure, lanes, currency, shown)
+    _bars(figure, rows[~rows["others"].astype(bool)], shown)
+    _series(figure, lanes)
+    _money(figure, lanes.payments, every, currency)
     _others(figure, rows[rows["others"].astype(bool)])
     for column in (2, 3):
         figure.add_vline(0, line={"color": style.FAINT, "width": 1}, row=1, col=column)
-    if selected is not None:
-        for at in rows.index[rows["merchant"] == selected]:
-            figure.add_hrect(at - 0.5, at + 0.5, fillcolor=style.BAND, line_width=0, layer="below")
+    for at in rows.index[rows["merchant"].isin(shown)]:
+        for column in (1, 2, 3):
+            figure.add_hrect(
+                at - 0.5, at + 0.5, fillcolor=style.BAND, line_width=0, layer="below",
+                row=1, col=column,
+            )  # fmt: skip
     figure.update_yaxes(
         range=[len(rows) - 0.4, -0.6],
         tickmode="array",
         tickvals=list(range(len(rows))),
-        ticktext=[style.name(title) for title in rows["title"]],
+        ticktext=[
+            style.name(title) + " ↻" * bool(again)
+            for title, again in zip(rows["title"], rows["regular"], strict=True)
+        ],
         showgrid=True,
         ticks="",
+        row=1,
     )
-    left, right = _span(lanes.payments, start, end)
     figure.update_xaxes(
         range=[left, right], type="date", nticks=8, row=1, col=1,
         tickformatstops=[
@@ -76,13 +106,13 @@ def timeline(
     figure.update_xaxes(_effect_axis(ends), row=1, col=2)
     reach = max(float(named["weight"].max()) * 1.08, 1e-6)
     figure.update_xaxes(tickformat=".2~%", range=[0, reach], nticks=4, row=1, col=3)
-    style.finish(figure, height=len(rows) * ROW + 110, top=46)
+    style.finish(figure, height=inner + MONEY + BETWEEN + 96, top=30)
     figure.update_layout(
         showlegend=True,
         legend={"orientation": "h", "x": 0, "y": -0.0, "yref": "container", "yanchor": "bottom"},
         margin={"b": 58},
     )
-    for title in figure.layout.annotations[:3]:
+    for title in figure.layout.annotations[:4]:
         title.font = {"size": 12.5}
     return figure
 
@@ -96,7 +126,60 @@ def dot_size(amounts: np.ndarray) -> np.ndarray:
     return 4.5 + 14.5 * np.clip(size / reference, 0, 1)
 
 
-def _payments(figure: go.Figure, lanes: Lanes, currency: str, selected: str | None) -> None:
+def _money(figure: go.Figure, payments: pd.DataFrame, every: str, currency: str) -> None:
+    """Bars of what came in, upwards, and went out, downwards, in each month or week."""
+    start = pd.to_datetime(payments["timestamp"]).dt.to_period(every[0].upper()).dt.start_time
+    for title, colour, amounts in (
+        ("Money in", style.MONEY_IN, payments["amount"].clip(lower=0)),
+        ("Money out", style.MONEY_OUT, payments["amount"].clip(upper=0)),
+    ):
+        sums = amounts.groupby(start).sum()
+        figure.add_trace(
+            go.Bar(
+                x=sums.index.to_numpy(),
+                y=sums.to_numpy(),
+                width=[(6 if every == "week" else 26) * 86_400_000] * len(sums),
+                offset=12 * 3_600_000,
+                marker={"color": colour, "opacity": 0.72, "line": {"width": 0}},
+                hovertemplate=f"{title.lower()}, {every} of %{{x|%Y-%m-%d}}: %{{y:,.2f}} "
+                f"{style.name(currency)}<extra></extra>",
+                showlegend=False,
+            ),
+            row=2,
+            col=1,
+        )
+    figure.update_xaxes(matches="x", showticklabels=False, showgrid=False, row=2, col=1)
+    figure.update_yaxes(nticks=4, tickformat="~s", row=2, col=1)
+
+
+def _series(figure: go.Figure, lanes: Lanes) -> None:
+    """A faint line through each merchant's payments that come regularly."""
+    rows = lanes.merchants
+    times: list[object] = []
+    places: list[float | None] = []
+    for at in rows.index[rows["regular"].astype(bool)]:
+        own = pd.to_datetime(lanes.payments.loc[lanes.payments["lane"] == at, "timestamp"])
+        gaps = own.diff()
+        late = gaps > gaps.median() * MISSED
+        for when, broken in zip(own, late, strict=True):
+            if broken:
+                times.append(None)
+                places.append(None)
+            times.append(when.to_pydatetime())
+            places.append(float(at))
+        times.append(None)
+        places.append(None)
+    if times:
+        figure.add_trace(
+            go.Scatter(
+                x=times, y=places, mode="lines", hoverinfo="skip", showlegend=False,
+                line={"color": style.FAINT, "width": 1.5}, connectgaps=False,
+            ),
+            row=1, col=1,
+        )  # fmt: skip
+
+
+def _payments(figure: go.Figure, lanes: Lanes, currency: str, shown: list[str]) -> None:
     payments = lanes.payments
     sizes = pd.Series(dot_size(payments["amount"].to_numpy()), index=payments.index)
     kind = go.Scattergl if len(payments) > GL_FROM else go.Scatter
@@ -106,8 +189,8 @@ def _payments(figure: go.Figure, lanes: Lanes, currency: str, selected: str | No
     ):
         part = payments[mask]
         chosen = None
-        if selected is not None:
-            chosen = np.flatnonzero(part["merchant"].to_numpy() == selected).tolist()
+        if shown:
+            chosen = np.flatnonzero(part["merchant"].isin(shown).to_numpy()).tolist()
         figure.add_trace(
             kind(
                 x=part["timestamp"].to_numpy(),
@@ -123,7 +206,7 @@ def _payments(figure: go.Figure, lanes: Lanes, currency: str, selected: str | No
                 },
                 selectedpoints=chosen,
                 selected={"marker": {"opacity": 0.9}},
-                unselected={"marker": {"opacity": 0.72 if selected is None else 0.15}},
+                unselected={"marker": {"opacity": 0.15 if shown else 0.72}},
                 customdata=_hover_rows(part),
                 hovertemplate="<b>%{customdata[1]}</b><br>%{customdata[2]}<br>%{customdata[3]} "
                 f"{currency} · %{{x|%Y-%m-%d %H:%M}}<br>attribution %{{customdata[4]}}"
@@ -151,10 +234,8 @@ def _hover_rows(part: pd.DataFrame) -> list[list[str]]:
     ]
 
 
-def _bars(figure: go.Figure, rows: pd.DataFrame, selected: str | None) -> None:
-    opacity = [
-        1.0 if selected is None or merchant == selected else 0.3 for merchant in rows["merchant"]
-    ]
+def _bars(figure: go.Figure, rows: pd.DataFrame, shown: list[str]) -> None:
+    opacity = [1.0 if not shown or merchant in shown else 0.3 for merchant in rows["merchant"]]
     titles = [style.hover_text(title) for title in rows["title"]]
     custom = [[m, t] for m, t in zip(rows["merchant"], titles, strict=True)]
     figure.add_trace(

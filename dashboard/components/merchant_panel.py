@@ -5,19 +5,22 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from dashboard.components import formats
-from dashboard.components.text import escape, to_csv, visible_frame
-from lbsf_core.workspace import Explanation
+from dashboard import state
+from dashboard.components import formats, shell, table_file
+from dashboard.components.text import escape, visible_frame
+from lbsf_core.workspace import Case, Explanation
 
 TABLE_SORTS = ("Largest effect", "Latest first", "Largest amount")
 #: Rows sent to the browser; the CSV holds all.
 MOST_ROWS = 2_000
 
 
-def summary(row: pd.Series, explanation: Explanation, currency: str) -> None:
+def summary(
+    row: pd.Series, explanation: Explanation, currency: str, what: str = "Selected"
+) -> None:
     """What one merchant did, was paid, and goes with."""
-    with st.container(border=True, key="selected_merchant"):
-        st.markdown(f"**Selected: {escape(row['merchant'], 'markdown', width=80)}**")
+    with st.container(border=True, key=f"{what.lower()}_merchant"):
+        st.markdown(f"**{what}: {escape(row['merchant'], 'markdown', width=80)}**")
         st.caption(
             formats.listing(
                 [
@@ -52,6 +55,56 @@ def _goes_with(segment: int, explanation: Explanation) -> str:
         for i in best
     ]
     return "looks at " + ", ".join(named)
+
+
+def payments(
+    case: Case,
+    payments: pd.DataFrame,
+    explanation: Explanation,
+    selected: str | None,
+    beside: str | None = None,
+) -> None:
+    """The table of payments that follows the selection, and what can be done with its rows.
+
+    Args:
+        case: the case.
+        payments: `Explanation.payments_frame()`.
+        explanation: what they are valued by.
+        selected: the merchant that is followed; None = all.
+        beside: another one, whose payments stand with them.
+    """
+    shown = [name for name in (selected, beside) if name is not None]
+    rows = payments[payments["merchant"].isin(shown)] if shown else payments
+    if selected is None and explanation.opened is not None:  # removal values one merchant's
+        rows = payments[explanation.opened[payments["segment"]]]
+        selected = str(rows["merchant"].iloc[0])
+    title = "Payments with their attribution" + ", whole and per field" * bool(explanation.fields)
+    shell.section(
+        title,
+        f"{formats.plural(len(rows), 'payment')}"
+        + ("" if selected is None else f" at {escape(selected, 'markdown', width=60)}")
+        + ("" if beside is None else f" and {escape(beside, 'markdown', width=60)}")
+        + f" · together {formats.effect(float(rows['attribution'].sum()))} logit · "
+        + escape(formats.money(float(rows["amount"].sum()), case.currency), "markdown"),
+    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        sort = st.segmented_control(
+            "Order", TABLE_SORTS, default="Largest effect", required=True,
+            key="table_sort", bind="query-params", label_visibility="collapsed",
+        )  # fmt: skip
+        table_file.download("payments", taken_away(rows))
+    segments = "_".join(str(s) for s in rows["segment"].unique()) if selected else "all"
+    ticked = payments_table(
+        rows, explanation.fields, list(explanation.extras), case.currency,
+        sort or "Largest effect", f"payments_table_{case.sample}_{segments}_{sort}",
+    )  # fmt: skip
+    if ticked:
+        line = "remove rows " + ",".join(str(number) for number in sorted(ticked))
+        st.button(
+            f"Take out the {formats.plural(len(ticked), 'ticked payment')} under what if",
+            icon=":material/playlist_add:", on_click=state.add_edits, args=([line],),
+            key="take_out_ticked", type="tertiary",
+        )  # fmt: skip
 
 
 def payments_table(
@@ -137,10 +190,10 @@ def _extra(values: pd.Series, name: str) -> object:
     return st.column_config.Column(label, width=92)
 
 
-def csv(payments: pd.DataFrame) -> bytes:
-    """All payments with their attributions, as a formula-safe CSV."""
+def taken_away(payments: pd.DataFrame) -> pd.DataFrame:
+    """All payments with their attributions, under names that other tools take."""
     table = payments.drop(columns=["payment", "segment"], errors="ignore")
-    return to_csv(table.rename(columns=lambda c: str(c).replace("field:", "attribution_")))
+    return table.rename(columns=lambda c: str(c).replace("field:", "attribution_"))
 
 
 def _sorted(payments: pd.DataFrame, sort: str) -> pd.DataFrame:

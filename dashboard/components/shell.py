@@ -73,12 +73,16 @@ def heading(title: str, summary: Summary, more: Callable[[], None] | None = None
             )
         if more is not None:
             more()
-        with st.popover("", icon=":material/photo_camera:", help="Charts as pictures"):
+        with st.popover("Save as", icon=":material/file_save:"):
             st.segmented_control(
                 "Take charts away as", style.PICTURES, default=style.PICTURES[0], required=True,
                 key=state.PICTURES,
             )  # fmt: skip
             st.caption("Point at a chart and press the camera in its corner.")
+            st.segmented_control(
+                "Take tables away as", state.TABLE_KINDS, default=state.TABLE_KINDS[0],
+                required=True, key=state.TABLES,
+            )  # fmt: skip
 
 
 def honesty(summary: Summary) -> None:

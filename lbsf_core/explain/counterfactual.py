@@ -21,6 +21,7 @@ import torch
 
 from lbsf_core.errors import LbsfError
 from lbsf_core.explain.edits import Edit
+from lbsf_core.explain.regular import regular
 from lbsf_core.explain.removal import Coalitions, segment_logits
 from lbsf_core.explain.whatif import WhatIf, what_if
 from lbsf_core.fold.batch import DAY, FoldedBatch
@@ -42,10 +43,6 @@ BEAM, TRIED = 16, 80
 MOST_SHARED = 0.5
 #: Room, in logits, for what single precision rounds off.
 MARGIN = 1e-5
-#: Regular: at least so many payments, in the middle so many days apart, of like amounts (spread
-#: over mean).
-REGULAR_PAYMENTS, REGULAR_GAPS = 3, ((6.0, 8.0), (13.0, 16.0), (26.0, 36.0))
-REGULAR_SPREAD = 0.35
 
 
 @dataclass(frozen=True)
@@ -171,21 +168,6 @@ def counterfactuals(
 def _shared(merchants: set[int], answer: Answer) -> float:
     others = {change.segment for change in answer.changes}
     return len(merchants & others) / len(merchants | others)
-
-
-def regular(batch: FoldedBatch) -> list[str]:
-    """Merchants paid, or paying in, week by week, fortnight by fortnight or month by month."""
-    found = []
-    for at, name in enumerate(batch.merchants.decode()):
-        own = slice(int(batch.offsets[at]), int(batch.offsets[at + 1]))
-        amounts, times = batch.amounts[own], batch.timestamps[own]
-        if len(times) < REGULAR_PAYMENTS or abs(amounts.mean()) < 1e-9:
-            continue
-        gap = float(np.median(np.diff(times))) / DAY
-        alike = float(amounts.std() / abs(amounts.mean())) <= REGULAR_SPREAD
-        if alike and any(low <= gap <= high for low, high in REGULAR_GAPS):
-            found.append(name)
-    return found
 
 
 def _changes(batch: FoldedBatch, leave: Collection[str], touch_regular: bool) -> list[Change]:

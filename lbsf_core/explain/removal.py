@@ -212,14 +212,16 @@ class Coalitions:
             [self._there(mask[None], at % count) for at, mask in enumerate(masks)]
         )
 
-    def interactions(self) -> Floats:
+    def interactions(self, among: Sequence[int] | None = None) -> Floats:
         """(S, S) what two merchants are worth together beyond each alone, all others present.
 
         The sum of both single removals less the joint one: positive where each needs the other,
-        negative where one would do in place of the other. The diagonal is 0.
+        negative where one would do in place of the other. The diagonal is 0, and so are pairs of
+        merchants that are not both `among` those asked for (None = all).
         """
         count = self.merchants
-        one, other = np.triu_indices(count, 1)
+        asked = np.arange(count) if among is None else np.unique(np.asarray(among, dtype=np.int64))
+        one, other = (asked[at] for at in np.triu_indices(len(asked), 1))
         masks = np.ones((1 + count + len(one), self.players), dtype=bool)
         masks[1 + np.arange(count), np.arange(count)] = False
         pairs = 1 + count + np.arange(len(one))

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from pandas import DataFrame
 
+from lbsf_core.explain.kinds import OTHER, merchant_kinds
+from lbsf_core.explain.regular import regular
 from lbsf_core.fold.batch import FoldedBatch
 
 #: Largest error allowed in any sum of the tree, in logit units.
@@ -52,6 +54,8 @@ class Explanation:
         relation_weights: (H, S, S) attention between merchants, rows sum to 1; row = the
             merchant that looks, column = the merchant looked at.
         extras: extra field name -> (N,) values as shown in the table.
+        kinds: (S,) kind of each merchant (`explain.kinds`); empty = nobody asked.
+        regular: merchants paid week by week, fortnight by fortnight or month by month.
         merchant_lo, merchant_hi: (S,) 95 % interval of sampled merchant values; None = exact.
         payment_lo, payment_hi: (N,) the same of payments.
         opened: (S,) merchants whose payments were valued; those of others are NaN. None = all.
@@ -83,6 +87,8 @@ class Explanation:
     payment_weights: Floats
     relation_weights: Floats
     extras: dict[str, npt.NDArray[Any]]
+    kinds: tuple[str, ...] = ()
+    regular: frozenset[str] = frozenset()
     merchant_lo: Floats | None = None
     merchant_hi: Floats | None = None
     payment_lo: Floats | None = None
@@ -130,8 +136,8 @@ class Explanation:
     def merchants_frame(self) -> DataFrame:
         """One row a merchant, in segment order.
 
-        Columns: segment, merchant, payments, total (signed), money_in, money_out, first, last,
-        attribution, lo, hi (its 95 % interval), weight.
+        Columns: segment, merchant, kind, regular (bool), payments, total (signed), money_in,
+        money_out, first, last, attribution, lo, hi (its 95 % interval), weight.
         """
         rows = []
         for s, merchant in enumerate(self.merchants):
@@ -141,6 +147,8 @@ class Explanation:
                 {
                     "segment": s,
                     "merchant": merchant,
+                    "kind": self.kinds[s] if self.kinds else OTHER,
+                    "regular": merchant in self.regular,
                     "payments": len(amounts),
                     "total": float(amounts.sum()),
                     "money_in": float(amounts[amounts > 0].sum()),
@@ -151,8 +159,9 @@ class Explanation:
                     "weight": float(self.merchant_weights[s]),
                 }
             )
-        columns = ["segment", "merchant", "payments", "total", "money_in", "money_out", "first"]
-        return DataFrame(rows, columns=[*columns, "last", "attribution", "lo", "hi", "weight"])
+        columns = ["segment", "merchant", "kind", "regular", "payments", "total", "money_in"]
+        columns += ["money_out", "first", "last", "attribution", "lo", "hi", "weight"]
+        return DataFrame(rows, columns=columns)
 
     def _merchant(self, s: int) -> dict[str, float]:
         """A merchant's value and its interval."""
@@ -271,5 +280,7 @@ def assemble(
         payment_weights=payment_weights,
         relation_weights=relation_weights,
         extras={**texts, **batch.numbers},
+        kinds=tuple(merchant_kinds(batch)),
+        regular=frozenset(regular(batch)),
         **found,
     )

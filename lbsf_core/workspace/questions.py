@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from lbsf_core.explain.result import Explanation
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from lbsf_core.explain.sufficient import Sufficient
     from lbsf_core.explain.whatif import Standing, WhatIf
     from lbsf_core.model.bundle import Bundle
+
+Floats = npt.NDArray[np.float64]
 
 
 class Questions:
@@ -93,6 +97,17 @@ class Questions:
         from lbsf_core.explain.engines import pairs
 
         return pairs(self.bundle.model, self._batch(case))
+
+    def interactions(self, case: Case, segments: Sequence[int]) -> Floats:
+        """(K, K) logit units: what each two of K merchants are worth together beyond each alone.
+
+        See `removal.Coalitions.interactions`.
+        """
+        from lbsf_core.explain.removal import Coalitions
+
+        chosen = list(segments)
+        found = Coalitions(self.bundle.model, self._batch(case)).interactions(chosen)
+        return found[np.ix_(chosen, chosen)]
 
     def edits(self, lines: Sequence[str]) -> list[dict[str, Any]]:
         """Edits from lines as a person types them or a link carries them, for `what_if`.

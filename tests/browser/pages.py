@@ -60,6 +60,12 @@ def choose(page: Page, key: str, option: str) -> None:
     expect(box.get_by_text(option)).to_be_visible()
 
 
+def open_panel(page: Page, name: str) -> None:
+    """Open one of the panels under the lanes of the user page."""
+    page.get_by_role("tab", name=name).click()
+    idle(page)
+
+
 def bars(page: Page) -> Locator:
     """Attribution bars of the timeline, then its attention bars."""
     return page.locator(".st-key-timeline .barlayer .point path")

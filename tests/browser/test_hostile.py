@@ -49,13 +49,21 @@ def test_fault_1_hostile_merchants_are_literal_and_ask_nobody(
 
 
 def test_fault_2_tags_are_letters_in_charts(page: Page, fake: str, strangers: list[str]):
-    visit(page, f"{fake}/user?user=hostile")
-    for key in ("timeline", "relation_map", "relation_graph"):
+    for panel, *keys in (
+        ("Relations", "timeline", "relation_map", "relation_graph"),
+        ("How+it+adds+up", "adds_up"),
+    ):
+        visit(page, f"{fake}/user?user=hostile&panel={panel}")
+        _all_literal(page, keys)
+    assert not strangers
+
+
+def _all_literal(page: Page, keys: list[str]) -> None:
+    for key in keys:
         text = page.locator(f".st-key-{key} .main-svg").first.text_content() or ""
         text += page.locator(f".st-key-{key}").text_content() or ""
         assert "<img src" in text, f"the name is not literal in {key}"
     assert page.locator(".js-plotly-plot img, .js-plotly-plot foreignObject").count() == 0
-    assert not strangers
 
 
 def test_fault_5_turning_characters_are_named(page: Page, fake: str):

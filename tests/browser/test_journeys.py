@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
+import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from dashboard.measure.watch import SCREEN
 from lbsf_core.workspace import Workspace
 from lbsf_core.workspace.dossier import read_dossier, replay
-from tests.browser.pages import bars, choose, click, idle, open_row, too_wide, visit
+from tests.browser.pages import bars, choose, click, idle, open_panel, open_row, too_wide, visit
 
 pytestmark = pytest.mark.browser
 
@@ -43,8 +45,10 @@ def test_a_clicked_merchant_rules_every_panel_and_survives_reruns(page: Page, de
     expect(card).to_contain_text("Selected: ")
     expect(page.get_by_text(re.compile(r"^\d+ payments? at "))).to_be_visible()
     expect(page.locator(".st-key-merchant input")).to_have_value(name)
+    open_panel(page, "Relations")
     frames = page.locator(".st-key-relation_map .shapelayer path")
     expect(frames).to_have_count(2)
+    assert link(page)["panel"] == "Relations"
     page.get_by_role("radio", name="Recency").click()
     idle(page)
     assert link(page)["merchant"] == name
@@ -58,6 +62,7 @@ def test_a_clicked_merchant_rules_every_panel_and_survives_reruns(page: Page, de
 def test_a_dot_a_square_and_a_node_select_too(page: Page, demo: str):
     visit(page, demo)
     open_row(page, 1)
+    open_panel(page, "Relations")
     for mark in (
         page.locator(".st-key-timeline .scatterlayer path.point").last,
         page.locator(".st-key-relation_map .scatterlayer path.point").first,
@@ -71,6 +76,48 @@ def test_a_dot_a_square_and_a_node_select_too(page: Page, demo: str):
         page.locator(".st-key-clear_merchant button").click()
         expect(page.locator(".st-key-selected_merchant")).to_have_count(0)
         idle(page)
+
+
+def test_a_line_between_two_merchants_follows_both(page: Page, browser: Browser, demo: str):
+    visit(page, demo)
+    open_row(page, 0)
+    open_panel(page, "Relations")
+    middle = page.locator(".st-key-relation_graph .scatterlayer .trace").nth(-2)
+    click(page, middle.locator("path.point").last)
+    expect(page).to_have_url(re.compile("beside="))
+    idle(page)
+    expect(page.locator(".st-key-beside_merchant")).to_be_visible()
+    measured = page.get_by_text(re.compile("together beyond each alone"))
+    expect(measured).to_be_visible()
+    said = measured.inner_text()
+    other = browser.new_context(viewport=SCREEN).new_page()
+    visit(other, page.url)
+    expect(other.get_by_text(said)).to_be_visible()
+    other.context.close()
+
+
+def test_the_score_is_opened_level_by_level(page: Page, browser: Browser, demo: str):
+    visit(page, demo)
+    open_row(page, 0)
+    open_panel(page, "How it adds up")
+    bars_of = page.locator(".st-key-adds_up .barlayer .point path")
+    click(page, bars_of.first)
+    expect(page).to_have_url(re.compile("merchant="))
+    idle(page)
+    click(page, bars_of.first)
+    expect(page).to_have_url(re.compile("payment="))
+    idle(page)
+    ticks = page.locator(".st-key-adds_up .ytick").all_text_contents()
+    assert ticks[0] == "Nothing" and ticks[-1] == "The payment" and "amount" in ticks
+    other = browser.new_context(viewport=SCREEN).new_page()
+    visit(other, page.url)
+    assert other.locator(".st-key-adds_up .ytick").all_text_contents() == ticks
+    other.context.close()
+    for gone in ("payment=", "merchant="):
+        page.get_by_role("button", name="Back").click()
+        expect(page).not_to_have_url(re.compile(f"[?&]{gone}"))
+        idle(page)
+    expect(page.locator(".st-key-adds_up .ytick").first).to_have_text("Baseline")
 
 
 def test_a_deep_link_shows_somebody_else_the_same(page: Page, browser: Browser, demo: str):
@@ -177,6 +224,27 @@ def test_a_case_is_taken_away_and_replays(
     expect(page.get_by_role("heading", name=f"User {dossier['asked']['user']}")).to_be_visible()
     root = "document.documentElement"
     assert page.evaluate(f"{root}.scrollWidth - {root}.clientWidth") <= 0
+
+
+def test_a_validator_reads_faithfulness_and_takes_the_figures_away(
+    page: Page, demo: str, tmp_path: Path
+):
+    """Model page, faithfulness, download."""
+    visit(page, f"{demo}/model")
+    expect(page.get_by_role("heading", name="Are the explanations true?")).to_be_visible()
+    page.get_by_role("button", name="Save as").click()
+    page.get_by_role("radio", name="Parquet").click()
+    page.keyboard.press("Escape")
+    idle(page)
+    for button, name in (("Metrics as Parquet", "metrics.parquet"), ("Card as JSON", "card.json")):
+        with page.expect_download() as started:
+            page.get_by_role("button", name=button).click()
+        assert started.value.suggested_filename == name
+        started.value.save_as(tmp_path / name)
+    metrics = pd.read_parquet(tmp_path / "metrics.parquet").set_index("name")["value"]
+    shown = page.get_by_test_id("stMetric").filter(has_text="AUC").first.inner_text()
+    assert f"{metrics['AUC']:.3f}" in shown
+    assert json.loads((tmp_path / "card.json").read_text())["workspace"]["workspace_version"]
 
 
 def test_next_and_previous_walk_the_queue(page: Page, demo: str):

@@ -110,6 +110,8 @@ def make_explanation(
         payment_weights=inside,
         relation_weights=heads,
         extras={"kind": np.array(["card"] * n, dtype=object)},
+        kinds=tuple(("salary", "rent", "gambling", EVIL_TAG)[s % 4] for s in range(count)),
+        regular=frozenset(merchants[:2]),
     )
 
 
@@ -363,6 +365,10 @@ class FakeWorkspace:
                 }
             },
         }
+
+    def interactions(self, case: Case, segments: Sequence[int]) -> np.ndarray:
+        count = len(segments)
+        return np.full((count, count), 0.25) - 0.25 * np.eye(count)
 
     def score_history(self, case: Case, months: int = 12) -> list[Standing]:
         if case.payments < 2:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dashboard.charts import lanes, relations
+from dashboard.charts import lanes, relations, waterfall
 from dashboard.charts.history import score_history
 from dashboard.charts.timeline import GL_FROM, dot_size, timeline
 from tests.dashboard.fake_workspace import (
@@ -48,7 +48,7 @@ def test_one_merchant_too_many_makes_no_rest(big):
 def test_the_selected_merchant_always_has_a_lane(big):
     last = _arranged(big, most=40).merchants["merchant"].iloc[-1]
     assert last not in set(_arranged(big, most=10).merchants["merchant"])
-    assert last in set(_arranged(big, most=10, always=last).merchants["merchant"])
+    assert last in set(_arranged(big, most=10, always=[last]).merchants["merchant"])
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,14 @@ def test_a_selection_marks_its_own_payments_and_dims_the_rest():
     marked = sum(len(t.selectedpoints) for t in figure.data[:2])
     assert marked == np.diff(explanation.offsets)[3]
     assert sum(o == 1.0 for o in figure.data[2].marker.opacity) == 1
-    assert len(figure.layout.shapes) >= 3
+    bands = [shape for shape in figure.layout.shapes if shape.type == "rect"]
+    assert len(bands) == 3, "one in each panel"
+    both = timeline(
+        _arranged(explanation), currency="EUR", selected=name, beside=explanation.merchants[5]
+    )
+    assert sum(len(t.selectedpoints) for t in both.data[:2]) == (
+        np.diff(explanation.offsets)[[3, 5]].sum()
+    )
 
 
 def test_the_chart_stays_bounded_and_many_payments_use_the_graphics_card(big):
@@ -127,24 +134,27 @@ def test_the_heat_map_can_be_clicked_through_its_squares():
     weights = np.array([[0.7, 0.3], [0.1, 0.9]])
     figure = relations.heat_map(weights, ["a", "<b>"], selected="a")
     squares = figure.data[1]
-    assert [row[0] for row in squares.customdata] == ["a", "a", "<b>", "<b>"]
-    assert [row[3] for row in squares.customdata] == ["70.00%", "30.00%", "10.00%", "90.00%"]
+    assert [row[:2] for row in squares.customdata] == [
+        ["a", "a"], ["a", "<b>"], ["<b>", "a"], ["<b>", "<b>"],
+    ]  # fmt: skip
+    assert [row[4] for row in squares.customdata] == ["70.00%", "30.00%", "10.00%", "90.00%"]
     assert figure.layout.yaxis.ticktext == ("a", "&lt;b&gt;")
     assert len(figure.layout.shapes) == 2
 
 
 def test_the_strongest_relation_wins_in_either_direction():
     weights = np.array([[0.0, 0.1, 0.2], [0.8, 0.0, 0.1], [0.3, 0.1, 0.0]])
-    assert relations.strongest(weights, 1) == [(0, 1, 1.0)]
-    assert {(a, b) for a, b, _ in relations.strongest(weights, 1, selected=2)} == {
+    assert relations.strongest(weights, 1.0) == [(0, 1, 1.0)]
+    assert len(relations.strongest(weights, 0.0)) == 3
+    assert {(a, b) for a, b, _ in relations.strongest(weights, 1.0, selected=2)} == {
         (0, 1), (0, 2), (1, 2),
     }  # fmt: skip
-    assert relations.strongest(np.ones((1, 1)), 5) == []
+    assert relations.strongest(np.ones((1, 1))) == []
 
 
 def test_the_graph_sizes_by_money_and_colours_by_effect(big):
     merchants = big.merchants_frame()
-    chosen = relations.pick(merchants, always=merchants["merchant"].iloc[-1])
+    chosen = relations.pick(merchants, always=[merchants["merchant"].iloc[-1]])
     assert len(chosen) == relations.MOST
     assert int(merchants["segment"].iloc[-1]) in chosen
     rows = merchants.set_index("segment", drop=False).loc[chosen]
@@ -157,10 +167,10 @@ def test_the_graph_sizes_by_money_and_colours_by_effect(big):
 
 def test_sampled_values_carry_their_interval_and_exact_ones_none():
     exact = make_explanation()
-    assert timeline(_arranged(exact), currency="EUR").data[-2].error_x.array is None
+    assert timeline(_arranged(exact), currency="EUR").data[2].error_x.array is None
     sampled = by_removal(exact, exact.merchants[:1])
     arranged = _arranged(sampled)
-    bars = timeline(arranged, currency="EUR").data[-2]
+    bars = timeline(arranged, currency="EUR").data[2]
     np.testing.assert_allclose(bars.error_x.array, 0.02)
     np.testing.assert_allclose(bars.error_x.arrayminus, 0.02)
     wide = replace(sampled, merchant_hi=sampled.merchant_hi + 5)
@@ -175,3 +185,77 @@ def test_the_score_over_time_is_hollow_where_payments_are_missing():
     assert list(line.y) == [one.pd for one in standings]
     assert line.marker.symbol == ("circle-open",) * 5 + ("circle",)
     assert line.customdata[-1][2] == "50 payments"
+
+
+def test_by_kind_each_has_a_line_with_its_sums_and_every_payment_its_merchants_lane(big):
+    found = _arranged(big, sort="Kind", most=40)
+    heads = found.merchants[found.merchants["others"].astype(bool)]
+    assert len(heads) == len(set(big.kinds))
+    assert heads["attribution"].sum() == pytest.approx(big.merchant_attributions.sum())
+    sizes = heads["attribution"].abs().to_numpy()
+    assert (np.diff(sizes) <= 0).all()
+    assert not set(found.payments["lane"]) & set(heads.index)
+    lanes_of = found.payments.groupby("merchant")["lane"].unique()
+    for merchant, places in lanes_of.items():
+        assert found.merchants.loc[places[0], "merchant"] == merchant
+    few = _arranged(big, sort="Kind", most=10)
+    assert few.merchants["title"].iloc[-1] == "20 others together"
+    assert few.payments["lane"].max() == len(few.merchants) - 1
+
+
+def test_money_by_month_is_that_of_the_payments():
+    explanation = make_explanation()
+    figure = timeline(_arranged(explanation), currency="EUR")
+    money_in, money_out = (t for t in figure.data if t.type == "bar" and t.xaxis == "x4")
+    assert sum(money_in.y) == pytest.approx(explanation.amounts[explanation.amounts > 0].sum())
+    assert sum(money_out.y) == pytest.approx(explanation.amounts[explanation.amounts < 0].sum())
+    assert 12 <= len(money_in.x) <= 13
+    assert figure.layout.xaxis4.matches == "x"
+
+
+def test_a_regular_series_has_a_line_that_breaks_where_a_payment_is_missing():
+    days = np.array(["2024-01-01", "2024-02-01", "2024-03-01", "2024-05-01"], "datetime64[us]")
+    one = make_explanation(merchants=SHOPS[:1], payments=4)
+    figure = timeline(_arranged(replace(one, timestamps=days)), currency="EUR")
+    line = next(t for t in figure.data if t.type == "scatter" and t.mode == "lines")
+    assert [y is None for y in line.y] == [False, False, False, True, False, True]
+    assert figure.layout.yaxis.ticktext == (f"{SHOPS[0]} ↻",)
+
+
+def test_a_line_tells_what_was_measured_of_its_two_ends(big):
+    rows = big.merchants_frame().iloc[:4]
+    weights = big.relations[:4, :4]
+    together = np.full((4, 4), -0.25)
+    figure = relations.graph(weights, rows, interactions=together, weakest=0.0)
+    middles = figure.data[-2]
+    assert len(middles.x) == 6
+    assert middles.customdata[0][:2] == middles.customdata[0][2:4]
+    assert {row[5] for row in middles.customdata} == {"together beyond each alone −0.250 logit"}
+
+
+def test_every_level_of_the_waterfall_sums_to_the_bar_it_was_opened_from(big):
+    top = waterfall.of_merchants(big)
+    assert top.start == big.baseline_logit
+    assert top.total == pytest.approx(big.logit)
+    assert len(top.steps) == waterfall.MOST + 1
+    assert top.steps["title"].iloc[-1] == f"{len(SHOPS) - waterfall.MOST} others together"
+    merchant = top.steps["pick"].iloc[0]
+    second = waterfall.of_payments(big, merchant)
+    assert second.total == pytest.approx(top.steps["value"].iloc[0])
+    payment = int(second.steps["pick"].iloc[0])
+    third = waterfall.of_fields(big, payment)
+    assert third.total == pytest.approx(second.steps["value"].iloc[0])
+    assert set(third.steps["title"]) == set(big.fields)
+    bars = waterfall.waterfall(top).data[0]
+    begins, values = np.asarray(bars.base, dtype=float), np.asarray(bars.x, dtype=float)
+    np.testing.assert_allclose(begins[1:], (begins + values)[:-1])
+    others = waterfall.of_merchants(replace(big, others=5.0))
+    assert others.steps["title"].iloc[0] == "not paying where the baseline pays"
+
+
+def test_fault_2_names_in_the_waterfall_are_literal():
+    explanation = make_explanation(merchants=EVIL, payments=60)
+    figure = waterfall.waterfall(waterfall.of_merchants(explanation))
+    assert not any("<img" in t or "<b>" in t for t in figure.layout.yaxis.ticktext)
+    assert not any("<img" in row[1] for row in figure.data[0].customdata)
+    assert EVIL_TAG in [row[0] for row in figure.data[0].customdata]

@@ -45,6 +45,12 @@ def charts(at: AppTest) -> dict[str, Any]:
     return found
 
 
+def open_panel(at: AppTest, name: str) -> None:
+    """Open one of the panels under the lanes of the user page."""
+    at.session_state["panel"] = name
+    at.run()
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_opens_and_names_its_charts(open_page: Open, page: str):
     at = open_page(page, user="U001")
@@ -144,17 +150,56 @@ def test_a_chosen_merchant_rules_every_panel(open_page: Open):
     at.selectbox(key="merchant").select(name).run()
     assert not at.exception
     assert set(at.dataframe[0].value["merchant"]) == {name}
+    assert not any("heat map" in alt for alt in charts(at)), "not drawn before it is opened"
     assert f"Selected: {name}" in words(at)
     specs = charts(at)
     timeline = next(s for alt, s in specs.items() if "over time" in alt)
     assert sum(o == 1.0 for o in timeline["data"][2]["marker"]["opacity"]) == 1
-    heat = next(s for alt, s in specs.items() if "heat map" in alt)
+    open_panel(at, "Relations")
+    heat = next(s for alt, s in charts(at).items() if "heat map" in alt)
     assert len(heat["layout"]["shapes"]) == 2
+    open_panel(at, "Payments")
     at.segmented_control(key="lanes").select("Spend").run()
     assert at.selectbox(key="merchant").value == name
     at.button(key="clear_merchant").click().run()
     assert at.selectbox(key="merchant").value is None
     assert at.dataframe[0].value["merchant"].nunique() == 12
+
+
+def test_two_merchants_are_followed_together(open_page: Open):
+    at = open_page("user", user="U001", merchant=SHOPS[3], beside=SHOPS[5])
+    assert not at.exception
+    assert f"Selected: {SHOPS[3]}" in words(at) and f"Beside: {SHOPS[5]}" in words(at)
+    assert set(at.dataframe[0].value["merchant"]) == {SHOPS[3], SHOPS[5]}
+    open_panel(at, "Relations")
+    assert "together beyond each alone +0.250 logit" in words(at)
+    at.button(key="clear_merchant").click().run()
+    assert at.selectbox(key="beside").value is None
+    at.selectbox(key="beside").select(SHOPS[2]).run()
+    assert at.selectbox(key="merchant").value == SHOPS[2], "a second without a first is the first"
+
+
+def test_the_score_opens_from_merchant_to_payment_to_field(open_page: Open):
+    at = open_page("user", user="U001", panel="How it adds up")
+    assert "How the score adds up, by the merchants" in charts(at)
+    at.selectbox(key="merchant").select(SHOPS[3]).run()
+    assert "How the score adds up, by one merchant's payments" in charts(at)
+    payment = at.selectbox(key="payment")
+    payment.select_index(0).run()
+    assert "How the score adds up, by one payment's fields" in charts(at)
+    at.segmented_control(key="engine").select("Removal").run()
+    assert "Removal values whole payments" in words(at)
+    for _ in range(2):
+        at.button(key="adds_up_back").click().run()
+    assert at.selectbox(key="merchant").value is None
+    assert not at.exception
+
+
+@pytest.mark.parametrize("kind", state.TABLE_KINDS)
+def test_tables_are_taken_away_in_the_kind_that_is_chosen(open_page: Open, kind: str):
+    at = open_page("user", user="U001")
+    at.segmented_control(key=state.TABLES).select(kind).run()
+    assert kind in [button.proto.label for button in at.get("download_button")]
 
 
 def test_a_deep_link_restores_user_cutoff_and_merchant(open_page: Open):
@@ -187,7 +232,11 @@ def test_fault_27_one_payment_one_merchant(open_page: Open, user: str):
     line = ["Probability of default at earlier cutoffs"] * (user == "one-merchant")
     assert drawn == [*line, "Payments over time"]
     assert ("No earlier month has payments" in words(at)) == (user == "one-payment")
+    open_panel(at, "Relations")
     assert "One merchant only" in words(at)
+    open_panel(at, "How it adds up")
+    assert any("adds up" in alt for alt in charts(at))
+    assert not at.exception
 
 
 def test_fault_27_unknown_user(open_page: Open):

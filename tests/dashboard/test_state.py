@@ -39,7 +39,8 @@ def test_the_lane_of_the_others_selects_nothing(session):
 def test_another_case_forgets_the_merchant(session):
     session["merchant"], session["edits"] = "gym", ["remove at gym"]
     state.show_case("U2", "2024-03-31T00:00:00+00:00")
-    assert session == {"user": "U2", "cutoff": "2024-03-31", "merchant": None, "edits": []}
+    gone = {"merchant": None, "beside": None, "payment": None, "edits": []}
+    assert session == {"user": "U2", "cutoff": "2024-03-31", **gone}
 
 
 def test_a_choice_that_is_no_longer_offered_is_dropped(session):

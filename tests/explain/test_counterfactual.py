@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lbsf_core.errors import LbsfError
 from lbsf_core.explain import counterfactual
-from lbsf_core.explain.counterfactual import counterfactuals, regular
+from lbsf_core.explain.counterfactual import counterfactuals
 from lbsf_core.explain.edits import apply
 from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.model.bundle import Bundle
@@ -108,7 +108,6 @@ def test_what_is_paid_regularly_is_no_choice() -> None:
     wild = [(m.replace("work", "wild"), w, a, d) for m, w, a, d in monthly([5, 900, 40, 3])]
     rows = [*monthly([2000.0, 2010.0, 1990.0, 2000.0]), *odd, *wild]
     batch = FoldedBatch.from_rows([("u", now.isoformat(), rows)])
-    assert regular(batch) == ["work"]
     for touch in (False, True):
         search = counterfactual._changes(batch, (), touch)
         assert ("work" in {change.edit.merchant for change in search}) is touch

@@ -173,6 +173,9 @@ def test_interactions_by_refolding() -> None:
         joint = without[()] - without[i, j]
         alone = (without[()] - without[(i,)]) + (without[()] - without[(j,)])
         assert found[i, j] == pytest.approx(alone - joint, abs=2e-6)
+    some = Coalitions(MODEL, batch).interactions([2, 0])
+    assert some[0, 2] == some[2, 0] == pytest.approx(found[0, 2], abs=1e-6)
+    assert np.count_nonzero(some) == 2, "nobody asked for the others"
 
 
 def test_an_empty_history_has_nobody_to_blame() -> None:

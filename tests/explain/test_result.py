@@ -34,6 +34,8 @@ EXPLANATION = Explanation(
     payment_weights=np.array([1.0, 0.6, 0.4]),
     relation_weights=np.array([[[1.0, 0.0], [0.5, 0.5]], [[0.0, 1.0], [0.5, 0.5]]]),
     extras={"kind": np.array(["home", "food", "food"], dtype=object)},
+    kinds=("housing", "groceries"),
+    regular=frozenset({"rent"}),
 )
 
 
@@ -91,6 +93,8 @@ def test_frames_by_hand() -> None:
     assert merchants.drop(columns=["first", "last"]).to_dict("list") == {
         "segment": [0, 1],
         "merchant": ["rent", "baker"],
+        "kind": ["housing", "groceries"],
+        "regular": [True, False],
         "payments": [1, 2],
         "total": [-900.0, 1.5],
         "money_in": [0.0, 3.5],
