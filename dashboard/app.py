@@ -46,3 +46,4 @@ page = st.navigation(
 )
 with shell.guarded():
     page.run()
+warm.page_ran()

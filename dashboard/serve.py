@@ -97,6 +97,8 @@ def _environment(path: Path) -> dict[str, str]:
     root = str(Path(__file__).resolve().parent.parent)
     known = os.environ.get("PYTHONPATH")
     return {
+        # Each of a server's many threads would keep memory of its own that it gave back.
+        "MALLOC_ARENA_MAX": "2",
         **os.environ,
         "LBSF_WORKSPACE": str(path.resolve()),
         "LBSF_PARENT": str(os.getpid()),

@@ -149,9 +149,13 @@ def warm_up() -> None:
         ask(source, "score_distribution", where)
         ask(source, "thresholds", where)
         first = ask(source, "queue", where, limit=1)
+        # The model's framework takes seconds of a core that the first page needs now.
+        warm.after_first_page()
         if len(first):
             user = str(first["user_id"].iloc[0])
-            explanation(source, ask(source, "cases", user)[0])
+            case = ask(source, "cases", user)[0]
+            explanation(source, case)
+            ask(source, "similar", case)
         break  # the others are opened when somebody picks them
 
 

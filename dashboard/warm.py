@@ -8,6 +8,7 @@ this lock; later calls find everything loaded and cost nothing.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -16,6 +17,10 @@ Answer = TypeVar("Answer")
 _lock = threading.Lock()
 _imported = threading.Event()
 _model_ran = threading.Event()
+_page_ran = threading.Event()
+
+#: Seconds that the warm-up waits for a first page, and for the browser to draw it.
+PATIENCE, DRAWING = 5.0, 1.0
 
 
 def imports() -> None:
@@ -39,6 +44,17 @@ def imports() -> None:
         go.Figure(go.Heatmap(z=[[0]])).add_annotation(text="").to_json()
         figure.to_json()
     _imported.set()
+
+
+def page_ran() -> None:
+    """A page's script has come to its end."""
+    _page_ran.set()
+
+
+def after_first_page() -> None:
+    """Wait until the first page is on somebody's screen, or long enough for nobody to come."""
+    if _page_ran.wait(PATIENCE):
+        time.sleep(DRAWING)
 
 
 def first_alone(run_model: Callable[[], Answer]) -> Answer:

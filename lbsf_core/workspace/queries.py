@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from lbsf_core.workspace.layout import EMBEDDINGS, MERCHANTS, MONTHS, SAMPLES
+from lbsf_core.workspace.layout import EMBEDDINGS, MERCHANTS, MONTHS, SAMPLES, VECTOR
 from lbsf_core.workspace.types import SampleFilter
 
 #: What a queue may be sorted by -> in SQL.
@@ -53,6 +55,16 @@ class Tables:
             table = cursor.sql(sql, params=used | parameters).to_arrow_table()
         frame: pd.DataFrame = table.to_pandas()
         return frame
+
+    def vectors(self) -> npt.NDArray[np.float32]:
+        """(samples, `VECTOR`) what the model makes of each sample, in the order of samples."""
+        with self._connection.cursor() as cursor:
+            sql = "SELECT vector FROM read_parquet($embeddings) ORDER BY sample"
+            used = {"embeddings": self.files["embeddings"]}
+            table = cursor.sql(sql, params=used).to_arrow_table()
+        flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        found: npt.NDArray[np.float32] = flat.reshape(-1, VECTOR)
+        return found
 
     def one(self, sql: str, **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 - SQL values
         """The only row of a query."""

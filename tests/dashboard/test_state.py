@@ -85,3 +85,15 @@ def test_charts_are_taken_away_as_the_chosen_kind_of_picture(session):
     session["pictures"] = "SVG"
     told = state.picture("roc")["toImageButtonOptions"]
     assert (told["format"], told["filename"]) == ("svg", "lbsf-roc")
+
+
+def test_the_model_is_loaded_after_the_first_page_or_when_nobody_comes(monkeypatch):
+    slept = []
+    monkeypatch.setattr(warm, "_page_ran", warm.threading.Event())
+    monkeypatch.setattr(warm, "PATIENCE", 0.01)
+    monkeypatch.setattr(warm.time, "sleep", slept.append)
+    warm.after_first_page()
+    assert not slept, "nobody came"
+    warm.page_ran()
+    warm.after_first_page()
+    assert slept == [warm.DRAWING]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from lbsf_core.evaluate.intervals import auc_interval, wilson
+from lbsf_core.evaluate.intervals import auc_interval, wilson, wilsons
 
 
 def test_wilson_by_hand() -> None:
@@ -36,3 +36,11 @@ def test_it_covers_as_often_as_it_says() -> None:
 def test_the_ends_are_no_probabilities_beyond_0_and_1() -> None:
     assert auc_interval(1.0, 5, 5) == (1.0, 1.0)
     assert auc_interval(0.99, 5, 5)[1] == 1.0
+
+
+def test_many_rates_are_as_each_by_itself() -> None:
+    bad, total = np.array([0, 3, 10, 0]), np.array([10, 17, 10, 0])
+    rates = np.stack(wilsons(bad, total))
+    np.testing.assert_allclose(
+        rates, np.transpose([wilson(int(b), int(n)) for b, n in zip(bad, total, strict=True)])
+    )

@@ -235,3 +235,24 @@ def test_the_command_says_the_same(kept: Path, grouped: dict[By, Groups], by: By
     }
     shown = CliRunner().invoke(app, ["importance", str(kept), "--by", by])
     assert shown.exit_code == 0
+
+
+def test_a_sample_that_goes_on_in_the_next_part_is_one(kept: Path, tmp_path: Path) -> None:
+    table = pq.read_table(kept)
+    out = tmp_path / "cut.parquet"
+    pq.write_table(table, out, row_group_size=7)
+    for by in GROUPINGS:
+        cut, whole = read_groups(out, by), read_groups(kept, by)
+        assert cut.names == whole.names
+        np.testing.assert_allclose(cut.values, whole.values)
+        pd.testing.assert_frame_equal(cut.samples, whole.samples)
+
+
+def test_of_many_users_groups_are_drawn_and_intervals_stay_as_wide() -> None:
+    rng = np.random.default_rng(0)
+    users = [f"u{i}" for i in range(5000)]
+    many = by_hand(rng.normal(0.3, 1.0, (5000, 2)), users)
+    found = importance(many).set_index("group")
+    width = (found["mean_hi"] - found["mean_lo"]).to_numpy()
+    np.testing.assert_allclose(width, 2 * 1.96 / np.sqrt(5000), rtol=0.1)
+    np.testing.assert_allclose(found.loc[list("ab"), "mean"], many.values.mean(axis=0))
