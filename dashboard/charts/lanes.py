@@ -104,3 +104,32 @@ def _together(rest: pd.DataFrame, title: str) -> pd.DataFrame:
             }
         ]
     )
+
+
+def thin(payments: pd.DataFrame, most: int) -> pd.DataFrame:
+    """At most about `most` payments that stand for all: the largest in and out of each place.
+
+    A place is a stretch of time in one lane; stretches grow until few enough are left.
+
+    Args:
+        payments: of `Lanes`.
+        most: payments that can be drawn and told apart.
+
+    Returns:
+        Rows of `payments`, in their order, with a column `together`: how many each stands for.
+    """
+    if len(payments) <= most:
+        return payments.assign(together=1)
+    times = pd.to_datetime(payments["timestamp"]).astype("int64")
+    since = (times - times.min()) / max(int(times.max() - times.min()), 1)
+    size = payments["amount"].abs()
+    stretches = 1024
+    while True:
+        place = [payments["lane"], (since * stretches).astype(int), payments["amount"] > 0]
+        groups = size.groupby(place)
+        if groups.ngroups <= most or stretches == 1:
+            break
+        stretches //= 2
+    kept = groups.idxmax().to_numpy()
+    counts = pd.Series(groups.size().to_numpy(), index=kept)
+    return payments.loc[payments.index.isin(kept)].assign(together=counts)

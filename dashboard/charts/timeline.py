@@ -13,10 +13,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from dashboard.charts import style
-from dashboard.charts.lanes import Lanes
+from dashboard.charts.lanes import Lanes, thin
 
-#: Above this many payments the dots are drawn by the graphics card: SVG takes seconds.
-GL_FROM = 2_500
+#: Above this many dots the graphics card draws them, SVG takes seconds; of more than `DOTS`
+#: payments each dot stands for all that lie around it.
+GL_FROM, DOTS = 1_500, 3_000
 ROW = 25
 #: Height of the bars of money in and out, and the room below them, in pixels.
 MONEY, BETWEEN = 62, 42
@@ -180,7 +181,7 @@ def _series(figure: go.Figure, lanes: Lanes) -> None:
 
 
 def _payments(figure: go.Figure, lanes: Lanes, currency: str, shown: list[str]) -> None:
-    payments = lanes.payments
+    payments = thin(lanes.payments, DOTS)
     sizes = pd.Series(dot_size(payments["amount"].to_numpy()), index=payments.index)
     kind = go.Scattergl if len(payments) > GL_FROM else go.Scatter
     for title, colour, mask, symbol in (
@@ -210,7 +211,7 @@ def _payments(figure: go.Figure, lanes: Lanes, currency: str, shown: list[str]) 
                 customdata=_hover_rows(part),
                 hovertemplate="<b>%{customdata[1]}</b><br>%{customdata[2]}<br>%{customdata[3]} "
                 f"{currency} · %{{x|%Y-%m-%d %H:%M}}<br>attribution %{{customdata[4]}}"
-                "<extra></extra>",
+                "%{customdata[5]}<extra></extra>",
             ),
             row=1,
             col=1,
@@ -227,10 +228,11 @@ def _hover_rows(part: pd.DataFrame) -> list[list[str]]:
             style.hover_text(description),
             f"{amount:+,.2f}",
             f"{value:+.2g}",
+            "" if together == 1 else f"<br>the largest of {together:,} payments here",
         ]
-        for merchant, description, amount, value in zip(
-            part["merchant"], part["description"], part["amount"], part["attribution"], strict=True
-        )
+        for merchant, description, amount, value, together in part[
+            ["merchant", "description", "amount", "attribution", "together"]
+        ].itertuples(index=False)
     ]
 
 

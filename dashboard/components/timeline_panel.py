@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, time
+
 import pandas as pd
 import streamlit as st
 
 from dashboard import state
 from dashboard.charts import lanes
-from dashboard.charts.timeline import timeline
-from dashboard.components import shell
+from dashboard.charts.timeline import DOTS, timeline
+from dashboard.components import formats, shell
 from dashboard.components.text import escape
 from lbsf_core.workspace import Case
 
@@ -59,11 +62,14 @@ def show(case: Case, merchants: pd.DataFrame, payments: pd.DataFrame) -> tuple[s
         most=LANES[most or "20"],
         always=[name for name in (selected, beside) if name is not None],
     )
+    start, end = case.window_start, case.cutoff
+    if len(payments) > DOTS:
+        start, end, arranged = _zoom(arranged, start, end)
     figure = timeline(
         arranged,
         currency=case.currency,
-        start=case.window_start,
-        end=case.cutoff,
+        start=start,
+        end=end,
         selected=selected,
         beside=beside,
     )
@@ -73,6 +79,32 @@ def show(case: Case, merchants: pd.DataFrame, payments: pd.DataFrame) -> tuple[s
         alt="Payments over time, one lane a merchant, with its attribution and attention beside it",
     )  # fmt: skip
     return selected, beside
+
+
+def _zoom(
+    arranged: lanes.Lanes, start: datetime | None, end: datetime
+) -> tuple[datetime | None, datetime, lanes.Lanes]:
+    """Days to draw, where there are more payments than dots; what lies outside is not drawn."""
+    times = pd.to_datetime(arranged.payments["timestamp"]).dt.date
+    days = sorted(set(times))
+    whole = (days[0], days[-1])
+    chosen = st.select_slider(
+        "Days", days, value=whole, key="days", format_func=formats.day, width=420,
+        help="Each dot is the largest payment of its place. Choose fewer days to see every one; "
+        "bars, sums and the table below are of all days.",
+    )  # fmt: skip
+    inside = arranged.payments[(times >= chosen[0]) & (times <= chosen[1])]
+    drawn = min(len(lanes.thin(inside, DOTS)), len(inside))
+    st.caption(
+        f"{formats.count(drawn)} dots for {formats.plural(len(inside), 'payment')}"
+        + ("" if chosen == whole else f" of {len(arranged.payments):,}")
+        + "."
+    )
+    if chosen == whole:
+        return start, end, arranged
+    first = datetime.combine(chosen[0], time(), tzinfo=UTC)
+    last = datetime.combine(chosen[1], time.max, tzinfo=UTC)
+    return first, last, replace(arranged, payments=inside)
 
 
 def _other_merchant() -> None:

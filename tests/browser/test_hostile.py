@@ -106,6 +106,6 @@ def test_fault_1_hostile_payments_stay_literal_from_file_to_screen(
 
 
 def test_no_user_makes_the_page_scroll_sideways(page: Page, fake: str):
-    for user in ("hostile", "big", "empty", "one-payment", "broken", "nobody"):
+    for user in ("hostile", "big", "huge", "empty", "one-payment", "broken", "nobody"):
         visit(page, f"{fake}/user?user={user}")
         assert too_wide(page) <= 0, user

@@ -144,14 +144,14 @@ class FakeWorkspace:
         self.name = self.path.name
         self._summary = summary
         users = [f"U{i:03d}" for i in range(34)]
-        users += ["empty", "one-payment", "one-merchant", "hostile", "broken", "big"]
+        users += ["empty", "one-payment", "one-merchant", "hostile", "broken", "big", "huge"]
         rng = np.random.default_rng(3)
         pd_ = np.sort(rng.beta(1, 6, len(users)))[::-1]
         self._cases = []
         for i, user in enumerate(users):
             percentile = 100.0 * (len(users) - i) / len(users)
             counts = {"empty": (0, 0), "one-payment": (1, 1), "one-merchant": (30, 1)}
-            counts |= {"hostile": (60, 6), "big": (1500, 30)}
+            counts |= {"hostile": (60, 6), "big": (1500, 30), "huge": (10_000, 30)}
             payments, merchants = counts.get(user, (240, 12))
             self._cases.append(
                 Case(
@@ -308,7 +308,7 @@ class FakeWorkspace:
 
     def _names(self, user: str) -> tuple[str, ...]:
         special = {"empty": (), "one-payment": SHOPS[:1], "one-merchant": SHOPS[:1]}
-        return (special | {"hostile": EVIL, "big": SHOPS}).get(user, SHOPS[:12])
+        return (special | {"hostile": EVIL, "big": SHOPS, "huge": SHOPS}).get(user, SHOPS[:12])
 
     def explanation(
         self,

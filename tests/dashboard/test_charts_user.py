@@ -10,7 +10,7 @@ import pytest
 
 from dashboard.charts import lanes, relations, waterfall
 from dashboard.charts.history import score_history
-from dashboard.charts.timeline import GL_FROM, dot_size, timeline
+from dashboard.charts.timeline import DOTS, GL_FROM, dot_size, timeline
 from tests.dashboard.fake_workspace import (
     EVIL,
     EVIL_TAG,
@@ -259,3 +259,19 @@ def test_fault_2_names_in_the_waterfall_are_literal():
     assert not any("<img" in t or "<b>" in t for t in figure.layout.yaxis.ticktext)
     assert not any("<img" in row[1] for row in figure.data[0].customdata)
     assert EVIL_TAG in [row[0] for row in figure.data[0].customdata]
+
+
+def test_of_very_many_payments_the_largest_of_each_place_stand_for_all():
+    huge = make_explanation(merchants=SHOPS, payments=10_000)
+    payments = _arranged(huge, most=40).payments
+    few = lanes.thin(payments, 500)
+    assert len(few) <= 500
+    assert few["together"].sum() == 10_000
+    for lane, own in payments.groupby("lane"):
+        largest = own["amount"].abs().max()
+        assert few[few["lane"] == lane]["amount"].abs().max() == largest
+    assert lanes.thin(payments, 10_000)["together"].tolist() == [1] * 10_000
+    figure = timeline(_arranged(huge, most=40), currency="EUR")
+    drawn = sum(len(trace.x) for trace in figure.data[:2])
+    assert drawn <= DOTS
+    assert len(figure.to_json()) < 1_000_000

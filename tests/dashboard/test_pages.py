@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import date
 from typing import Any
 
 import pytest
@@ -200,6 +201,28 @@ def test_tables_are_taken_away_in_the_kind_that_is_chosen(open_page: Open, kind:
     at = open_page("user", user="U001")
     at.segmented_control(key=state.TABLES).select(kind).run()
     assert kind in [button.proto.label for button in at.get("download_button")]
+
+
+@pytest.mark.parametrize("panel", ["Payments", "How it adds up", "Relations"])
+@pytest.mark.parametrize("user", ["empty", "one-payment", "huge", "hostile"])
+def test_every_panel_stands_for_every_kind_of_user(open_page: Open, user: str, panel: str):
+    at = open_page("user", user=user, panel=panel)
+    assert not at.exception
+    assert not any(evil in words(at) for evil in EVIL[:2])
+    if user == "huge":
+        assert "dots for 10,000 payments" in words(at)
+        at.session_state["days"] = (date(2023, 6, 1), date(2023, 6, 20))
+        at.run()
+        assert not at.exception
+        assert " of 10,000." in words(at)
+
+
+@pytest.mark.parametrize("page", ["portfolio", "cohorts", "model"])
+@pytest.mark.parametrize("user", ["empty", "one-payment", "huge", "hostile"])
+def test_every_page_stands_when_only_such_a_user_is_left(open_page: Open, user: str, page: str):
+    at = open_page(page, q_user=user, a_ids=user, b_ids="U001")
+    assert not at.exception
+    assert not any(evil in words(at) for evil in EVIL[:2])
 
 
 def test_a_deep_link_restores_user_cutoff_and_merchant(open_page: Open):
