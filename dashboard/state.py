@@ -140,6 +140,19 @@ def dossier(
     return warm.first_alone(lambda: workspace.dossier(case, by=by, form=form, **asked))
 
 
+def cohort_report(
+    source: Source,
+    a: SampleFilter,
+    b: SampleFilter,
+    names: tuple[str, str],
+    form: Literal["html", "pdf"],
+    **told: Any,  # noqa: ANN401 - what a report is told
+) -> bytes:
+    """Two cohorts on one page, as HTML or PDF, made anew."""
+    workspace = open_workspace(source)
+    return warm.first_alone(lambda: workspace.cohort_report(a, b, names, form=form, **told))
+
+
 def warm_up() -> None:
     """Pay every first-use cost once, before somebody waits for it: queries and the model."""
     for source in sources().values():

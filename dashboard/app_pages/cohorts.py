@@ -4,7 +4,7 @@ import streamlit as st
 
 from dashboard import state
 from dashboard.charts import cohorts as charts
-from dashboard.components import filters, formats, shell, states, table_file, text
+from dashboard.components import filters, formats, shell, states, table_file, take_away, text
 from lbsf_core.workspace import CohortComparison, SampleFilter, Summary
 
 #: Word on the screen -> how attributions are added up.
@@ -55,6 +55,8 @@ def main() -> None:
     _charts(found, summary)
     _groups(source, a, b, found)
     _downloads(found)
+    words = (filters.in_words(a, "plain"), filters.in_words(b, "plain"))
+    take_away.cohorts(source, a, b, (a_name, b_name), words)
 
 
 def _cohort(

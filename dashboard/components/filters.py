@@ -12,7 +12,7 @@ import streamlit as st
 
 from dashboard import state
 from dashboard.components import formats
-from dashboard.components.text import escape
+from dashboard.components.text import Place, escape
 from lbsf_core.workspace import BANDS, LbsfError, SampleFilter, Summary, ids_of, ids_of_file
 
 LABELS = {"Good": "good", "Bad": "bad", "No label yet": "unknown"}
@@ -77,8 +77,8 @@ def is_open(where: SampleFilter) -> bool:
     return where == SampleFilter()
 
 
-def in_words(where: SampleFilter) -> str:
-    """The filter as a short sentence for a caption; data text in it is escaped for markdown."""
+def in_words(where: SampleFilter, place: Place = "markdown") -> str:
+    """The filter as a short sentence; data text in it is escaped for where it is shown."""
     parts = []
     if where.bands:
         parts.append("band " + " or ".join(where.bands))
@@ -86,12 +86,12 @@ def in_words(where: SampleFilter) -> str:
         words = {value: word.lower() for word, value in LABELS.items()}
         parts.append("label " + " or ".join(words[label] for label in where.labels))
     if where.merchants:
-        names = [f"“{escape(name, 'markdown', width=30)}”" for name in where.merchants]
+        names = [f"“{escape(name, place, width=30)}”" for name in where.merchants]
         parts.append("paid at " + " and at ".join(names))
     if where.ids is not None:
         parts.append(f"one of {formats.plural(len(where.ids), 'given id')}")
     if where.user:
-        parts.append(f"id contains “{escape(where.user, 'markdown', width=30)}”")
+        parts.append(f"id contains “{escape(where.user, place, width=30)}”")
     if (where.pd_min, where.pd_max) != (0.0, 1.0):
         parts.append(f"PD {where.pd_min:.0%} to {where.pd_max:.0%}")
     if where.payments_min is not None or where.payments_max is not None:

@@ -11,7 +11,7 @@ import streamlit as st
 
 from dashboard import state
 from dashboard.components import formats, shell
-from lbsf_core.workspace import Case
+from lbsf_core.workspace import Case, SampleFilter
 
 #: Word on the button -> ending of the file, kind of the file.
 FORMS = {"HTML": ("html", "text/html"), "PDF": ("pdf", "application/pdf")}
@@ -51,6 +51,34 @@ def show(
                 ),
                 file_name=_file_name(case, form), mime=mime, on_click="ignore",
                 icon=":material/download:", key=f"dossier_{form}",
+            )  # fmt: skip
+
+
+def cohorts(
+    source: state.Source,
+    a: SampleFilter,
+    b: SampleFilter,
+    names: tuple[str, str],
+    words: tuple[str, str],
+) -> None:
+    """The same of two cohorts: who takes the report, and in which form."""
+    shell.section(
+        "Take it away",
+        "Both cohorts on one page, with what they are made of. The address of this page opens the "
+        "comparison again.",
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        by = st.text_input(
+            "Your name", key="analyst", max_chars=60, width=260, placeholder="named in the report"
+        )
+        for label, (form, mime) in FORMS.items():
+            st.download_button(
+                label,
+                partial(
+                    state.cohort_report, source, a, b, names, form, words=words, by=by or NAMELESS
+                ),
+                file_name=f"cohorts.{form}", mime=mime, on_click="ignore",
+                icon=":material/download:", key=f"report_{form}",
             )  # fmt: skip
 
 

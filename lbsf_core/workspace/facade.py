@@ -343,6 +343,28 @@ class Workspace(Portfolio, Nearest, Questions):
         """
         return cohorts.mean_groups(*self._importances([first, second], by))
 
+    def cohort_report(
+        self,
+        first: SampleFilter,
+        second: SampleFilter,
+        names: tuple[str, str] = ("A", "B"),
+        *,
+        form: Literal["html", "pdf"] = "html",
+        **told: Any,  # noqa: ANN401 - each as its argument says
+    ) -> bytes:
+        """Two cohorts on one page to take away.
+
+        Args:
+            first, second: the cohorts.
+            names: of both.
+            form: of the page.
+            told: words, by, at, as in `report.make_report`.
+        """
+        from lbsf_core.workspace.report import html_report, make_report, pdf_report
+
+        found = make_report(self, first, second, names, **told)
+        return pdf_report(found) if form == "pdf" else html_report(found).encode()
+
     def performance(self) -> Performance:
         """How well the scores rank and how true they are on samples that training never saw."""
         data = read_json(self.path / PERFORMANCE)

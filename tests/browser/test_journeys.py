@@ -258,9 +258,10 @@ def test_next_and_previous_walk_the_queue(page: Page, demo: str):
     expect(page).to_have_url(re.compile(f"user={first}"))
 
 
-def test_two_cohorts_are_compared_and_the_link_restores_them(
-    page: Page, browser: Browser, demo: str
+def test_two_cohorts_are_compared_reported_and_the_link_restores_them(
+    page: Page, browser: Browser, demo: str, tmp_path: Path
 ):
+    """Two cohorts, their difference, a report, and the link opened in another browser."""
     visit(page, f"{demo}/cohorts")
     page.get_by_label("Name of cohort A").fill("Watch list")
     page.keyboard.press("Enter")
@@ -269,9 +270,26 @@ def test_two_cohorts_are_compared_and_the_link_restores_them(
     expect(legend.first).to_have_text("Watch list")
     for key in ("scores", "rates", "merchants", "attributions", "spend"):
         expect(page.locator(f".st-key-cohort_{key} .main-svg").first).to_be_visible()
+    page.get_by_label("Your name").fill("H. O'Risk")
+    page.keyboard.press("Enter")
+    idle(page)
+    for form in ("html", "pdf"):
+        with page.expect_download() as started:
+            page.locator(f".st-key-report_{form} button").click()
+        started.value.save_as(tmp_path / f"cohorts.{form}")
+    assert (tmp_path / "cohorts.pdf").read_bytes().startswith(b"%PDF")
     other = browser.new_context(viewport=SCREEN).new_page()
     visit(other, page.url)
     expect(other.locator(".st-key-cohort_scores .legendtext").first).to_have_text("Watch list")
+    shown = [
+        text or "" for text in page.locator(".st-key-cohort_groups .ytick").all_text_contents()
+    ]
+    assert other.locator(".st-key-cohort_groups .ytick").all_text_contents() == shown
+    other.goto((tmp_path / "cohorts.html").as_uri())
+    expect(
+        other.get_by_role("heading", name="Watch list and B: very low + low risk")
+    ).to_be_visible()
+    expect(other.get_by_text("H. O'Risk")).to_be_visible()
     other.context.close()
 
 

@@ -417,6 +417,11 @@ class FakeWorkspace:
     def dossier(self, case: Case, *, by: str, form: str, **asked: Any) -> bytes:
         return f"{form} by {by}: {case.user_id} {asked}".encode()
 
+    def cohort_report(
+        self, a: SampleFilter, b: SampleFilter, names: tuple[str, str], *, form: str, **told: Any
+    ) -> bytes:
+        return f"{form} of {names}: {told}".encode()
+
     def counterfactuals(self, case: Case, threshold: float) -> Counterfactuals:
         if case.pd < threshold:
             return Counterfactuals(threshold, case.pd, (), "Already under.", 0)

@@ -123,7 +123,7 @@ def view(dossier: Mapping[str, Any]) -> View:
         what_if=tuple(_what_if(said["what_if"])),
         cited=tuple(_cited(reasons, rows, currency)),
         truth=_truth(said["faithfulness"], dossier["asked"]["method"]),
-        made=tuple(_made(dossier)),
+        made=made_lines(dossier["from"], dossier["made"]),
     )
 
 
@@ -258,10 +258,10 @@ def _truth(measured: Mapping[str, Any], method: str) -> str:
     )
 
 
-def _made(dossier: Mapping[str, Any]) -> list[tuple[str, str]]:
-    source, made = dossier["from"], dossier["made"]
+def made_lines(source: Mapping[str, Any], made: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Who made a page, when and from what, as labels and words."""
     versions = ", ".join(f"{key} {value}" for key, value in sorted(source["versions"].items()))
-    return [
+    return (
         ("Made by", visible(made["by"])),
         ("At", visible(made["at"])),
         ("Workspace", visible(source["workspace"])),
@@ -269,7 +269,7 @@ def _made(dossier: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Model (SHA-256)", source["bundle"]),
         ("Explainer (SHA-256)", source["code"]),
         ("Versions", versions),
-    ]
+    )
 
 
 def signed(value: float) -> str:
