@@ -273,6 +273,8 @@ def clear_filters(prefix: str) -> None:
     for key in list(st.session_state):
         if not str(key).startswith(prefix) or key in (f"{prefix}clear", *NO_FILTERS):
             continue
+        if key == f"{prefix}file":  # only the browser may put a file there, or take it away
+            continue
         value = st.session_state[key]
         st.session_state[key] = (
             [] if isinstance(value, list) else (0, 100) if isinstance(value, tuple) else None

@@ -4,7 +4,16 @@ import streamlit as st
 
 from dashboard import state
 from dashboard.charts import cohorts as charts
-from dashboard.components import filters, formats, shell, states, table_file, take_away, text
+from dashboard.components import (
+    filters,
+    formats,
+    map_panel,
+    shell,
+    states,
+    table_file,
+    take_away,
+    text,
+)
 from lbsf_core.workspace import CohortComparison, SampleFilter, Summary
 
 #: Word on the screen -> how attributions are added up.
@@ -54,6 +63,7 @@ def main() -> None:
     _inside(found)
     _charts(found, summary)
     _groups(source, a, b, found)
+    map_panel.show(source, summary, {a_name: a, b_name: b})
     _downloads(found)
     words = (filters.in_words(a, "plain"), filters.in_words(b, "plain"))
     take_away.cohorts(source, a, b, (a_name, b_name), words)

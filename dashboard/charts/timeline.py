@@ -15,9 +15,9 @@ from plotly.subplots import make_subplots
 from dashboard.charts import style
 from dashboard.charts.lanes import Lanes, thin
 
-#: Above this many dots the graphics card draws them, SVG takes seconds; of more than `DOTS`
-#: payments each dot stands for all that lie around it.
-GL_FROM, DOTS = 1_500, 3_000
+#: Of more payments each dot stands for all that lie around it. The graphics card could draw more,
+#: but many offices' browsers have none.
+DOTS = 2_500
 ROW = 25
 #: Height of the bars of money in and out, and the room below them, in pixels.
 MONEY, BETWEEN = 62, 42
@@ -183,7 +183,6 @@ def _series(figure: go.Figure, lanes: Lanes) -> None:
 def _payments(figure: go.Figure, lanes: Lanes, currency: str, shown: list[str]) -> None:
     payments = thin(lanes.payments, DOTS)
     sizes = pd.Series(dot_size(payments["amount"].to_numpy()), index=payments.index)
-    kind = go.Scattergl if len(payments) > GL_FROM else go.Scatter
     for title, colour, mask, symbol in (
         ("Money in", style.MONEY_IN, payments["amount"] > 0, "diamond"),
         ("Money out", style.MONEY_OUT, payments["amount"] <= 0, "circle"),
@@ -193,7 +192,7 @@ def _payments(figure: go.Figure, lanes: Lanes, currency: str, shown: list[str]) 
         if shown:
             chosen = np.flatnonzero(part["merchant"].isin(shown).to_numpy()).tolist()
         figure.add_trace(
-            kind(
+            go.Scatter(
                 x=part["timestamp"].to_numpy(),
                 y=part["lane"].to_numpy(),
                 mode="markers",

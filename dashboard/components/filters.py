@@ -13,7 +13,15 @@ import streamlit as st
 from dashboard import state
 from dashboard.components import formats
 from dashboard.components.text import Place, escape
-from lbsf_core.workspace import BANDS, LbsfError, SampleFilter, Summary, ids_of, ids_of_file
+from lbsf_core.workspace import (
+    BANDS,
+    LbsfError,
+    SampleFilter,
+    Summary,
+    area_of,
+    ids_of,
+    ids_of_file,
+)
 
 LABELS = {"Good": "good", "Bad": "bad", "No label yet": "unknown"}
 PARTS = {"Training": "train", "Validation": "validation", "Test": "test"}
@@ -65,10 +73,12 @@ def cohort_filters(
             rest = _rare(prefix, summary)
         with st.popover("By ids", icon=":material/badge:"):
             ids = _ids(prefix)
+        with st.popover("On the map", icon=":material/lasso_select:"):
+            area = _area(prefix)
     if ids is not None:
         _told_unknown(source, ids)
     return SampleFilter(
-        merchants=merchants, bands=chosen_bands, labels=chosen_labels, ids=ids, **rest
+        merchants=merchants, bands=chosen_bands, labels=chosen_labels, ids=ids, area=area, **rest
     )
 
 
@@ -90,6 +100,8 @@ def in_words(where: SampleFilter, place: Place = "markdown") -> str:
         parts.append("paid at " + " and at ".join(names))
     if where.ids is not None:
         parts.append(f"one of {formats.plural(len(where.ids), 'given id')}")
+    if where.area:
+        parts.append(f"inside an area of {len(where.area)} corners on the map")
     if where.user:
         parts.append(f"id contains “{escape(where.user, place, width=30)}”")
     if (where.pd_min, where.pd_max) != (0.0, 1.0):
@@ -137,6 +149,20 @@ def _ids(prefix: str) -> tuple[str, ...] | None:
             st.error(escape(str(error), "markdown"), icon=":material/error:")
             return ()
     return ids_of(pasted) if pasted and pasted.strip() else None
+
+
+def _area(prefix: str) -> tuple[tuple[float, float], ...]:
+    """Corners of an area on the map: drawn there, or typed."""
+    text = st.text_input(
+        "Corners of an area", key=f"{prefix}area", bind=BIND, max_chars=900,
+        placeholder="-1,0 2,0 0.5,3",
+        help="Draw it on the map at the foot of the page, or type x,y of each corner.",
+    )  # fmt: skip
+    try:
+        return area_of(text) if text and text.strip() else ()
+    except LbsfError as error:
+        st.error(escape(str(error), "markdown"), icon=":material/error:")
+        return ()
 
 
 def _told_unknown(source: state.Source, ids: tuple[str, ...]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lbsf_core.errors import LbsfError, UnknownUserError, WorkspaceError
 from lbsf_core.explain.result import TOLERANCE, Explanation
 from lbsf_core.text import shortened, visible
+from lbsf_core.workspace.area import area_of, text_of
 from lbsf_core.workspace.facade import Workspace, find_workspaces
 from lbsf_core.workspace.ids import ids_of, ids_of_file
 from lbsf_core.workspace.types import (
@@ -44,11 +45,13 @@ __all__ = [
     "UnknownUserError",
     "Workspace",
     "WorkspaceError",
+    "area_of",
     "build_workspace",
     "find_workspaces",
     "ids_of",
     "ids_of_file",
     "shortened",
+    "text_of",
     "visible",
 ]
 

@@ -47,6 +47,22 @@ class Nearest:
         rows = rows.drop_duplicates("user_id").head(count)
         return rows.reset_index(drop=True)
 
+    def map(self, most: int = 2_000) -> pd.DataFrame:
+        """Samples on the first two principal components of what the model makes of them.
+
+        Args:
+            most: samples; of more, the same ones are taken every time.
+
+        Returns:
+            sample, user_id, cutoff, x, y, pd, label.
+        """
+        return self._tables.ask(
+            """SELECT sample, user_id, cutoff, x, y, pd, label
+               FROM read_parquet($embeddings) e JOIN read_parquet($samples) s USING (sample)
+               WHERE payments > 0 ORDER BY hash(sample), sample LIMIT $most""",
+            most=most,
+        )
+
     @cached_property
     def _directions(self) -> npt.NDArray[np.float32]:
         """(samples, `VECTOR`) of length 1; NaN where a representation has no direction."""

@@ -72,6 +72,15 @@ class Tables:
         return {str(name): value for name, value in row.items()}
 
 
+#: Inside a closed line: a ray to the right of a point crosses its edges an odd number of times.
+_INSIDE = """sample IN (
+    SELECT sample FROM read_parquet(@@), (
+        SELECT unnest($x1::DOUBLE[]) AS x1, unnest($y1::DOUBLE[]) AS y1,
+               unnest($x2::DOUBLE[]) AS x2, unnest($y2::DOUBLE[]) AS y2)
+    WHERE (y1 > y) <> (y2 > y) AND x < (x2 - x1) * (y - y1) / (y2 - y1) + x1
+    GROUP BY sample HAVING count(*) % 2 = 1)"""
+
+
 def where(chosen: SampleFilter, prefix: str = "") -> tuple[str, dict[str, Any]]:
     """A condition on `samples` and its parameters, from a filter.
 
@@ -117,7 +126,12 @@ def where(chosen: SampleFilter, prefix: str = "") -> tuple[str, dict[str, Any]]:
         add("cutoff >= $since::DATE", since=chosen.cutoff_from.isoformat())
     if chosen.cutoff_to is not None:
         add("cutoff < $until::DATE + 1", until=chosen.cutoff_to.isoformat())
-    return " AND ".join(conditions).replace("$$", "$merchants"), parameters
+    if chosen.area:
+        here, there = chosen.area, (*chosen.area[1:], chosen.area[0])
+        add(_INSIDE, x1=[x for x, _ in here], y1=[y for _, y in here],
+            x2=[x for x, _ in there], y2=[y for _, y in there])  # fmt: skip
+    sql = " AND ".join(conditions)
+    return sql.replace("$$", "$merchants").replace("@@", "$embeddings"), parameters
 
 
 def activity_query(condition: str, sort: str, *, descending: bool) -> str:

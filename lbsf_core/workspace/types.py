@@ -32,6 +32,8 @@ class SampleFilter:
         cutoff_from: first cutoff, inclusive.
         cutoff_to: last cutoff, inclusive.
         ids: whole user ids; None = any. An empty list keeps nobody.
+        area: corners (x, y) of an area on the map of `Nearest.map`, joined in their order and the
+            last with the first; who lies inside is kept. Empty = anywhere.
     """
 
     user: str = ""
@@ -46,6 +48,7 @@ class SampleFilter:
     cutoff_from: date | None = None
     cutoff_to: date | None = None
     ids: tuple[str, ...] | None = None
+    area: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)

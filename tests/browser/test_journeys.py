@@ -293,6 +293,29 @@ def test_two_cohorts_are_compared_reported_and_the_link_restores_them(
     other.context.close()
 
 
+def test_a_line_drawn_on_the_map_makes_a_cohort(page: Page, demo: str):
+    visit(page, f"{demo}/cohorts?map_open=true")
+    layer = page.locator(".st-key-map .nsewdrag").first
+    layer.scroll_into_view_if_needed()
+    box = layer.bounding_box()
+    assert box is not None
+    corners = [(0.05, 0.05), (0.5, 0.03), (0.5, 0.97), (0.05, 0.95), (0.05, 0.06)]
+    x, y = (lambda at: box["x"] + at * box["width"]), (lambda at: box["y"] + at * box["height"])
+    page.mouse.move(x(corners[0][0]), y(corners[0][1]))
+    page.mouse.down()
+    for across, down in corners[1:]:
+        page.mouse.move(x(across), y(down), steps=8)
+    page.mouse.up()
+    make = page.get_by_role("button", name="Make it cohort A")
+    expect(make).to_be_enabled()
+    make.click()
+    expect(page).to_have_url(re.compile("a_area="))
+    idle(page)
+    assert "a_band" not in link(page) or link(page)["a_band"] == ""
+    expect(page.locator(".st-key-cohort_scores .legendtext").first).to_contain_text("A: ")
+    expect(page.locator(".st-key-map .legendtext").first).to_be_visible()
+
+
 def test_the_threshold_moves_its_figures_and_the_link(page: Page, demo: str):
     visit(page, demo)
     approved = page.get_by_test_id("stMetricValue").first

@@ -370,6 +370,15 @@ class FakeWorkspace:
         count = len(segments)
         return np.full((count, count), 0.25) - 0.25 * np.eye(count)
 
+    def map(self, most: int = 2_000) -> pd.DataFrame:
+        rng = np.random.default_rng(2)
+        cases = self._cases[:most]
+        return pd.DataFrame(
+            {"sample": [c.sample for c in cases], "user_id": EVIL_TAG, "cutoff": CUTOFF,
+             "x": rng.normal(size=len(cases)), "y": rng.normal(size=len(cases)),
+             "pd": [c.pd for c in cases], "label": "good"}
+        )  # fmt: skip
+
     def score_history(self, case: Case, months: int = 12) -> list[Standing]:
         if case.payments < 2:
             return [Standing(case.cutoff, case.logit, case.pd, case.payments, whole=True)]

@@ -355,6 +355,20 @@ def test_an_empty_cohort(open_page: Open):
     assert not charts(at)
 
 
+def test_the_map_is_drawn_when_asked_for_and_a_wrong_area_is_told(open_page: Open):
+    at = open_page("cohorts")
+    assert not any("what the model makes" in alt for alt in charts(at))
+    at.toggle(key="map_open").set_value(True).run()
+    assert not at.exception
+    chart = next(s for alt, s in charts(at).items() if "what the model makes" in alt)
+    assert EVIL_IMAGE not in json.dumps(chart) and chart["layout"]["dragmode"] == "lasso"
+    assert at.button(key="map_A").disabled, "nothing is drawn yet"
+    at.text_input(key="a_area").set_value("1,2").run()
+    assert "An area has 3" in words(at)
+    at.text_input(key="a_area").set_value("-9,-9 9,-9 9,9 -9,9").run()
+    assert not at.exception
+
+
 def test_the_model_page_shows_metrics_card_and_warnings(open_page: Open):
     at = open_page("model")
     assert [m.label for m in at.metric] == ["AUC", "KS", r"PR\-AUC", "Brier", "ECE"]

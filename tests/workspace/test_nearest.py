@@ -11,7 +11,7 @@ import pytest
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.model.bundle import Bundle
 from lbsf_core.score.scorer import batch_logits
-from lbsf_core.workspace import Workspace
+from lbsf_core.workspace import SampleFilter, Workspace
 from lbsf_core.workspace.embeddings import representations, write_embeddings
 from lbsf_core.workspace.layout import VECTOR
 
@@ -77,3 +77,34 @@ def test_one_sample_alone_has_a_vector_and_nobody_near(
     write_embeddings(One(), Bundle.load(tiny_bundle), tmp_path / "e.parquet")  # type: ignore[arg-type]
     found = pd.read_parquet(tmp_path / "e.parquet")
     assert len(found) == 1 and not np.any(found["vector"].iloc[0])
+
+
+def test_an_area_keeps_who_lies_inside_it(workspace: Workspace) -> None:
+    """A square and a notched one against matplotlib's own answer."""
+    from matplotlib.path import Path as Line
+
+    points = workspace.map()
+    middle = points[["x", "y"]].median().to_numpy()
+    for corners in (
+        [(-9.0, -9.0), (9.0, -9.0), (9.0, 9.0), (-9.0, 9.0)],
+        [(-9.0, -9.0), (float(middle[0]), float(middle[1])), (9.0, -9.0), (9.0, 9.0), (-9.0, 9.0)],
+    ):
+        line = Line([*corners, corners[0]])
+        inside = points["sample"][line.contains_points(points[["x", "y"]].to_numpy())]
+        found = workspace.queue(SampleFilter(area=tuple(corners)), limit=1000)
+        own = found["sample"][found["payments"] > 0]
+        assert sorted(own) == sorted(inside)
+    assert 0 < len(inside) < len(points), "the notch leaves some out"
+    assert workspace.count(SampleFilter(area=((50.0, 50.0), (51.0, 50.0), (50.0, 51.0)))) == 0
+
+
+def test_two_cohorts_may_each_have_an_area(workspace: Workspace) -> None:
+    left = SampleFilter(area=((-99.0, -99.0), (0.0, -99.0), (0.0, 99.0), (-99.0, 99.0)))
+    right = SampleFilter(area=((0.0, -99.0), (99.0, -99.0), (99.0, 99.0), (0.0, 99.0)))
+    sizes = workspace.compare(left, right).sizes["samples"]
+    assert sizes.sum() == 60 and (sizes > 0).all()
+
+
+def test_of_many_samples_the_same_ones_are_drawn(workspace: Workspace) -> None:
+    assert workspace.map(10)["sample"].tolist() == workspace.map(10)["sample"].tolist()
+    assert len(workspace.map(10)) == 10

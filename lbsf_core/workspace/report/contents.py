@@ -115,7 +115,7 @@ def make_report(
 _GROUPED: tuple[tuple[str, By], ...] = (
     ("What moves the scores: kinds of merchants", "kind"),
     ("What moves the scores: fields", "field"),
-    ("What moves the scores: time before the cutoff", "time"),
+    ("What moves the scores: days before the cutoff", "time"),
 )
 
 
