@@ -10,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from dashboard import state
 from dashboard.charts import style
-from dashboard.components import states
+from dashboard.components import guide, states
 from dashboard.components.text import escape
 from lbsf_core.workspace import LbsfError, Summary
 
@@ -73,6 +73,7 @@ def heading(title: str, summary: Summary, more: Callable[[], None] | None = None
             )
         if more is not None:
             more()
+        guide.show()
         with st.popover("Save as", icon=":material/file_save:"):
             st.segmented_control(
                 "Take charts away as", style.PICTURES, default=style.PICTURES[0], required=True,
