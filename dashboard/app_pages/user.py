@@ -104,7 +104,7 @@ def _history(source: state.Source, case: Case) -> None:
 
 
 def _opened(source: state.Source, case: Case, method: str, baseline: str | None) -> tuple[str, ...]:
-    """By removal the payments of one merchant are valued: the selected one, or the strongest."""
+    """By removal the payments of few merchants are valued: the followed ones, or the strongest."""
     found = state.explanation(source, case, method, baseline)
     if method != "removal" or not found.merchants:
         return ()
@@ -112,7 +112,9 @@ def _opened(source: state.Source, case: Case, method: str, baseline: str | None)
     selected = st.session_state.get("merchant") or st.query_params.get("merchant")
     if selected not in found.merchants:
         selected = found.merchants[int(abs(found.merchant_attributions).argmax())]
-    return (str(selected),)
+    beside = st.session_state.get("beside") or st.query_params.get("beside")
+    both = dict.fromkeys((str(selected), *([beside] if beside in found.merchants else [])))
+    return tuple(both)
 
 
 def _explained(

@@ -22,7 +22,7 @@ WORDS = {
     "Interaction": "what two merchants are worth together beyond each alone, measured by taking "
     "out each and both.",
     "KS": "largest gap between the shares of bad and of good samples below a score.",
-    "Logit": "the model's raw output, in which attributions add up; calibration makes the PD of it.",
+    "Logit": "the model's raw output, in which attributions add up; calibration makes it a PD.",
     "PD": "calibrated probability of default, as the workspace's label defines it.",
     "PSI": "population stability index: how far two distributions lie apart.",
     "Reason code": "a sentence whose payments, taken out, lower the score, as scored again.",

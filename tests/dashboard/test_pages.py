@@ -174,6 +174,9 @@ def test_two_merchants_are_followed_together(open_page: Open):
     assert set(at.dataframe[0].value["merchant"]) == {SHOPS[3], SHOPS[5]}
     open_panel(at, "Relations")
     assert "together beyond each alone +0.250 logit" in words(at)
+    open_panel(at, "Payments")
+    at.segmented_control(key="engine").select("Removal").run()
+    assert at.dataframe[0].value["attribution"].notna().all(), "the payments of both are valued"
     at.button(key="clear_merchant").click().run()
     assert at.selectbox(key="beside").value is None
     at.selectbox(key="beside").select(SHOPS[2]).run()
