@@ -7,7 +7,7 @@ times the gradient of the fused payment: one integral over the (N, D) fused paym
 integrated gradients of all (N, F, D) field vectors at a fraction of the cost.
 
 Steps lie closer together near the payments as they are: that is where the logit bends, for users
-unlike those of training above all (an even 8 + 32 steps, and for some 128, became 16).
+unlike those of training above all (of even steps they needed 8 + 32 and often 128; now 8 + 16).
 
 What is counted of a segment is the field "history". Rhythm and levels are sums over payments, and
 each payment gets its own share of them; the other statistics (how often, how regular at this
@@ -38,7 +38,7 @@ Floats = npt.NDArray[np.float64]
 HISTORY = "history"
 METHOD = "integrated gradients"
 #: Steps of the Gauss-Legendre rule: the first try, and the most that are spent on a sample.
-FIRST_STEPS, MAX_STEPS = 16, 512
+FIRST_STEPS, MAX_STEPS = 8, 512
 #: Payments times steps in one forward pass: bounds memory and stays near the cache.
 PASS_PAYMENTS = 32_768
 
