@@ -15,7 +15,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from dashboard.measure.watch import FLAGS, chromium_path
-from tests.browser.pages import bars, click, idle, open_row, visit
+from tests.browser.pages import bars, click, idle, open_panel, open_row, visit
 from tests.browser.servers import fake_server, real_server
 
 WIDTHS = (1280, 1920)
@@ -76,6 +76,10 @@ def pages(browser: Browser, address: str, out: Path) -> None:
                 _shoot(page, out / f"portfolio-{tail}")
                 open_row(page, 0)
                 _shoot(page, out / f"user-{tail}")
+                for panel in ("How it adds up", "Relations"):
+                    open_panel(page, panel)
+                    _shoot(page, out / f"user-{panel.lower().replace(' ', '-')}-{tail}")
+                open_panel(page, "Payments")
                 click(page, bars(page).first)
                 page.locator(".st-key-selected_merchant").wait_for()
                 page.mouse.move(0, 0)
