@@ -40,7 +40,8 @@ def pdf_report(report: Report) -> bytes:
             borders_layout=TableBordersLayout.HORIZONTAL_LINES,
             headings_style=FontFace(emphasis="B", color=SOFT),
             text_align=aligned,
-            line_height=3.6,
+            line_height=3.4,
+            padding=(0.5, 0.3),
             col_widths=(2.2, *[1.0] * (len(table.head) - 1)),
         ) as drawn:
             for cells in (table.head, *table.rows):
