@@ -64,7 +64,7 @@ def show(case: Case, merchants: pd.DataFrame, payments: pd.DataFrame) -> tuple[s
     )
     start, end = case.window_start, case.cutoff
     if len(payments) > DOTS:
-        start, end, arranged = _zoom(arranged, start, end)
+        start, end, arranged = _zoom(case, arranged)
     figure = timeline(
         arranged,
         currency=case.currency,
@@ -81,15 +81,14 @@ def show(case: Case, merchants: pd.DataFrame, payments: pd.DataFrame) -> tuple[s
     return selected, beside
 
 
-def _zoom(
-    arranged: lanes.Lanes, start: datetime | None, end: datetime
-) -> tuple[datetime | None, datetime, lanes.Lanes]:
+def _zoom(case: Case, arranged: lanes.Lanes) -> tuple[datetime | None, datetime, lanes.Lanes]:
     """Days to draw, where there are more payments than dots; what lies outside is not drawn."""
     times = pd.to_datetime(arranged.payments["timestamp"]).dt.date
     days = sorted(set(times))
     whole = (days[0], days[-1])
     chosen = st.select_slider(
-        "Days", days, value=whole, key="days", format_func=formats.day, width=420,
+        # Of its own case: another one has other days.
+        "Days", days, value=whole, key=f"days_{case.sample}", format_func=formats.day, width=420,
         help="Each dot is the largest payment of its place. Choose fewer days to see every one; "
         "bars, sums and the table below are of all days.",
     )  # fmt: skip
@@ -101,7 +100,7 @@ def _zoom(
         + "."
     )
     if chosen == whole:
-        return start, end, arranged
+        return case.window_start, case.cutoff, arranged
     first = datetime.combine(chosen[0], time(), tzinfo=UTC)
     last = datetime.combine(chosen[1], time.max, tzinfo=UTC)
     return first, last, replace(arranged, payments=inside)

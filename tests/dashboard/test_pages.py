@@ -214,7 +214,7 @@ def test_every_panel_stands_for_every_kind_of_user(open_page: Open, user: str, p
     assert not any(evil in words(at) for evil in EVIL[:2])
     if user == "huge":
         assert "dots for 10,000 payments" in words(at)
-        at.session_state["days"] = (date(2023, 6, 1), date(2023, 6, 20))
+        at.session_state[at.select_slider[0].key] = (date(2023, 6, 1), date(2023, 6, 20))
         at.run()
         assert not at.exception
         assert " of 10,000." in words(at)
