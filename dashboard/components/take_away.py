@@ -1,11 +1,12 @@
-"""Take it away: the case as the page shows it, on one page."""
+"""Take it away: a case, or two cohorts, as the page shows them, on one page."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import streamlit as st
 
@@ -13,8 +14,11 @@ from dashboard import state
 from dashboard.components import formats, shell
 from lbsf_core.workspace import Case, SampleFilter
 
+Form = Literal["html", "pdf"]
 #: Word on the button -> ending of the file, kind of the file.
-FORMS = {"HTML": ("html", "text/html"), "PDF": ("pdf", "application/pdf")}
+FORMS: dict[str, tuple[Form, str]] = {
+    "HTML": ("html", "text/html"), "PDF": ("pdf", "application/pdf"),
+}  # fmt: skip
 NAMELESS = "somebody who gave no name"
 
 
@@ -36,22 +40,14 @@ def show(
         "The case on one page: score, reasons, payments, attributions, the edits above, and what "
         "made them. The HTML holds its data: `lbsf replay` asks the same model again.",
     )
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        by = st.text_input(
-            "Your name", key="analyst", max_chars=60, width=260, placeholder="named in the dossier"
-        )
-        for label, (form, mime) in FORMS.items():
-            st.download_button(
-                label,
-                # Made when it is asked for, not whenever the page is drawn.
-                partial(
-                    state.dossier, source, case, by or NAMELESS, form,
-                    method=shown.method, baseline=shown.baseline, opened=shown.opened,
-                    edits=tuple(edits),
-                ),
-                file_name=_file_name(case, form), mime=mime, on_click="ignore",
-                icon=":material/download:", key=f"dossier_{form}",
-            )  # fmt: skip
+    _forms(
+        "dossier",
+        lambda form: _file_name(case, form),
+        lambda by, form: state.dossier(
+            source, case, by, form, method=shown.method, baseline=shown.baseline,
+            opened=shown.opened, edits=tuple(edits),
+        ),
+    )  # fmt: skip
 
 
 def cohorts(
@@ -67,18 +63,30 @@ def cohorts(
         "Both cohorts on one page, with what they are made of. The address of this page opens the "
         "comparison again.",
     )
+    _forms(
+        "report",
+        lambda form: f"cohorts.{form}",
+        lambda by, form: state.cohort_report(source, a, b, names, form, words=words, by=by),
+    )
+
+
+def _forms(what: str, file_name: Callable[[Form], str], make: Callable[[str, Form], bytes]) -> None:
+    """Who takes it, and a button a form.
+
+    Args:
+        what: "dossier" or "report"; what the buttons' keys begin with.
+        file_name: of a form.
+        make: the file, from who takes it and its form: when it is asked for, not whenever the
+            page is drawn.
+    """
     with st.container(horizontal=True, vertical_alignment="bottom"):
         by = st.text_input(
-            "Your name", key="analyst", max_chars=60, width=260, placeholder="named in the report"
+            "Your name", key="analyst", max_chars=60, width=260, placeholder=f"named in the {what}"
         )
         for label, (form, mime) in FORMS.items():
             st.download_button(
-                label,
-                partial(
-                    state.cohort_report, source, a, b, names, form, words=words, by=by or NAMELESS
-                ),
-                file_name=f"cohorts.{form}", mime=mime, on_click="ignore",
-                icon=":material/download:", key=f"report_{form}",
+                label, partial(make, by or NAMELESS, form), file_name=file_name(form), mime=mime,
+                on_click="ignore", icon=":material/download:", key=f"{what}_{form}",
             )  # fmt: skip
 
 
