@@ -12,7 +12,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 #: Standard deviations to either side that hold 95 % of a normal distribution.
-_Z = 1.959963984540054
+Z95 = 1.959963984540054
 
 
 def wilson(bad: int, total: int) -> tuple[float, float, float]:
@@ -24,10 +24,10 @@ def wilson(bad: int, total: int) -> tuple[float, float, float]:
 
 
 def wilsons(bad: Ints, total: Ints) -> tuple[Floats, Floats, Floats]:
-    """`wilson` of many rates at once."""
+    """`wilson` of many rates at once: scipy takes one at a time, a millisecond each."""
     with np.errstate(invalid="ignore", divide="ignore"):
         rate = bad / total
-        z2 = _Z**2 / total
+        z2 = Z95**2 / total
         middle = (rate + z2 / 2) / (1 + z2)
         half = np.sqrt(rate * (1 - rate) * z2 + (z2 / 2) ** 2) / (1 + z2)
     return rate, np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)
@@ -44,5 +44,5 @@ def auc_interval(auc: float, bad: int, good: int) -> tuple[float, float]:
     """
     one, other = auc / (2 - auc), 2 * auc**2 / (1 + auc)
     spread = auc * (1 - auc) + (bad - 1) * (one - auc**2) + (good - 1) * (other - auc**2)
-    half = _Z * sqrt(max(spread, 0.0) / (bad * good))
+    half = Z95 * sqrt(max(spread, 0.0) / (bad * good))
     return max(auc - half, 0.0), min(auc + half, 1.0)

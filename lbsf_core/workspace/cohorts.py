@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import chi2, false_discovery_control, norm
 
-from lbsf_core.evaluate.intervals import auc_interval, wilson
+from lbsf_core.evaluate.intervals import Z95, auc_interval, wilson
 from lbsf_core.workspace.queries import Tables, where
 from lbsf_core.workspace.types import CohortComparison, SampleFilter
 
@@ -24,7 +24,6 @@ FEWEST = 5
 FEWEST_MONTHS = 0.5
 #: Most rows handed out in the merchant and attribution tables.
 MOST = 200
-_Z = 1.959964
 #: What `shifts` compares: in words -> column of the samples.
 FEATURES = {
     "PD": "pd",
@@ -205,9 +204,9 @@ def _over_representation(paid: pd.DataFrame, size: dict[str, int]) -> pd.DataFra
             "samples_a": paid["samples_a"],
             "samples_b": paid["samples_b"],
             "ratio": np.exp(log_ratio),
-            "lo": np.exp(log_ratio - _Z * error),
-            "hi": np.exp(log_ratio + _Z * error),
-            "significant": (adjusted < 0.05) & (np.abs(z) > _Z),
+            "lo": np.exp(log_ratio - Z95 * error),
+            "hi": np.exp(log_ratio + Z95 * error),
+            "significant": (adjusted < 0.05) & (np.abs(z) > Z95),
         }
     )
     order = np.argsort(-z, kind="stable")
@@ -297,7 +296,7 @@ def _mean_attributions(paid: pd.DataFrame, size: dict[str, int]) -> pd.DataFrame
         n = max(size[key], 1)
         mean: npt.NDArray[np.float64] = paid[f"sum_{key}"].to_numpy(float) / n
         variance = np.maximum(paid[f"square_{key}"].to_numpy(float) / n - mean**2, 0.0)
-        half = _Z * np.sqrt(variance / n)
+        half = Z95 * np.sqrt(variance / n)
         frame[f"mean_{key}"], frame[f"lo_{key}"], frame[f"hi_{key}"] = (
             mean,
             mean - half,
