@@ -49,7 +49,7 @@ def _fonts() -> Path:
     if not (folder / "DejaVuSans.ttf").is_file():
         raise DossierError(
             "a PDF needs the font DejaVu Sans, which matplotlib brings: `pip install matplotlib`, "
-            "or take the HTML dossier and print it."
+            "or take the page as HTML and print it."
         )
     return folder
 
