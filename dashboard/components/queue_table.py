@@ -22,7 +22,12 @@ SORTS = {
 }
 #: Orders that only some workspaces have, and the columns that they are about.
 CHANGE, LOSS = "Largest change since last scoring", "Largest expected loss"
-ABOUT = {CHANGE: ("previous_pd", "change"), LOSS: ("at_stake", "expected_loss")}
+METHODS = "Methods disagree most"
+ABOUT = {
+    CHANGE: ("previous_pd", "change"),
+    LOSS: ("at_stake", "expected_loss"),
+    METHODS: ("disagreement",),
+}
 
 
 def orders(summary: Summary) -> dict[str, tuple[str, bool]]:
@@ -32,6 +37,8 @@ def orders(summary: Summary) -> dict[str, tuple[str, bool]]:
         found[CHANGE] = ("change", True)
     if summary.at_stake:
         found[LOSS] = ("expected_loss", True)
+    if summary.explained_twice:
+        found[METHODS] = ("disagreement", True)
     return found
 
 
@@ -44,7 +51,7 @@ def show(rows: pd.DataFrame, currency: str, order: str) -> None:
         order: one of `orders`; what it is about stands beside the PD.
     """
     table = visible_frame(rows.drop(columns=["sample"], errors="ignore"))
-    for share in ("pd", "previous_pd", "change"):
+    for share in ("pd", "previous_pd", "change", "disagreement"):
         table[share] = rows[share] * 100
     table.insert(0, "open", OPEN)
     st.dataframe(
@@ -87,6 +94,11 @@ def _columns(currency: str) -> dict[str, object]:
         "expected_loss": kind.NumberColumn(
             f"Expected loss ({currency})", format=formats.TABLE_MONEY, width=128,
             help="PD times the amount at stake, were all of it lost.",
+        ),
+        "disagreement": kind.NumberColumn(
+            "Disagreement", format="%.0f%%", width=104,
+            help="How much of what gradients and removal say about the merchants is not said by "
+            "the other: 0% the same story, 100% nothing in common.",
         ),
         "band": kind.TextColumn("Band", width=72),
         "label": kind.TextColumn("Label", width=68),

@@ -1,8 +1,10 @@
 """The file of `lbsf explain-all`: one Parquet file, one row a merchant of a sample, in order.
 
-    sample, user_id, cutoff, logit, baseline_logit, delta   of the sample, repeated in its rows
+    sample, user_id, cutoff, logit, baseline_logit, delta,  of the sample, repeated in its rows; how
+    disagreement                                            far both methods disagree, 0 to 1
     segment, merchant, kind, payments, money_in, money_out  what is folded
-    attribution, weight                                     logit units; attention
+    attribution, removed, weight                            logit units: by gradients, by taking the
+                                                            merchant out (NaN: not taken out); attention
     field:<name>, time:<days>                               the attribution, by field and by days
     payments:<days>                                         before the cutoff; payments in each band
 
@@ -30,10 +32,11 @@ GROUP_ROWS = 65_536
 LAST_DAYS = (7, 30, 90, 180, 365)
 BANDS = ("0-7", "8-30", "31-90", "91-180", "181-365", "older")
 #: Where the file says what it was made of, and the version of its columns.
-KEY, VERSION = b"lbsf-attributions", 2
+KEY, VERSION = b"lbsf-attributions", 3
 SAMPLE_COLUMNS = ["sample", "user_id", "cutoff", "logit", "baseline_logit", "delta"]
+SAMPLE_COLUMNS += ["disagreement"]
 SEGMENT_COLUMNS = ["sample", "segment", "merchant", "payments", "money_in", "money_out"]
-_UNEQUAL = ["attribution", "weight"]
+_UNEQUAL = ["attribution", "removed", "weight"]
 SEGMENT_COLUMNS += _UNEQUAL
 
 

@@ -24,6 +24,7 @@ from lbsf_core.explain.attributions import (
     SEGMENT_COLUMNS,
     open_attributions,
 )
+from lbsf_core.explain.disagreement import disagreement, removed
 from lbsf_core.explain.gradient import field_names, integrated_gradients
 from lbsf_core.explain.kinds import merchant_kinds
 from lbsf_core.explain.result import TOLERANCE
@@ -67,6 +68,7 @@ def explain_batch(bundle: Bundle, batch: FoldedBatch) -> tuple[pa.Table, pa.Tabl
         "money_in": summed(np.maximum(batch.amounts, 0.0)),
         "money_out": summed(np.maximum(-batch.amounts, 0.0)),
         "attribution": summed(values),
+        "removed": removed(bundle.model, batch, summed(values)),
         "weight": attention.merchants.cpu().double().numpy(),
     }
     for place, name in enumerate(field_names(bundle.model)):
@@ -83,6 +85,9 @@ def explain_batch(bundle: Bundle, batch: FoldedBatch) -> tuple[pa.Table, pa.Tabl
         "logit": found.logits,
         "baseline_logit": found.baseline_logits,
         "delta": found.delta,
+        "disagreement": disagreement(
+            segments["attribution"], segments["removed"], sample, len(batch)
+        ),
     }
     return pa.table(segments), pa.table(samples)
 

@@ -111,7 +111,7 @@ def build_workspace(
         else:
             write_attributions(folded, model, kept, told("explaining"))
         segments, completeness = read_attributions(folded, model, kept)
-        completeness = completeness.select(["sample", "baseline_logit", "delta"])
+        completeness = completeness.select(["sample", "baseline_logit", "delta", "disagreement"])
         scores = score_store(folded, model, told("scoring")).to_pandas()
         segments = _write_segments(segments, folder / MERCHANTS)
         samples = _samples(folded, model, scores, segments, completeness.to_pandas())

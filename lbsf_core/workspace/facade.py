@@ -115,6 +115,7 @@ class Workspace(Portfolio, Nearest, Questions):
                       count(*) FILTER (part IN ('train', 'validation')) AS seen,
                       coalesce(sum(dropped_payments), 0) AS dropped,
                       count(previous_pd) AS scored_before, count(at_stake) AS at_stake,
+                      count(disagreement) AS explained_twice,
                       coalesce(max(abs(delta)), 0) AS max_delta,
                       coalesce(avg((abs(delta) <= $tolerance)::INTEGER), 1) AS additive
                FROM read_parquet($samples)""",
@@ -160,6 +161,7 @@ class Workspace(Portfolio, Nearest, Questions):
             warnings=tuple(warnings),
             scored_before=int(row["scored_before"]),
             at_stake=int(row["at_stake"]),
+            explained_twice=int(row["explained_twice"]),
         )
 
     # ---- one case -------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Names of what lies in a workspace, and its version. Imports nothing, so that opening is quick."""
 
-WORKSPACE_VERSION = 3
+WORKSPACE_VERSION = 4
 SAMPLES, MERCHANTS, MONTHS = "samples.parquet", "merchants.parquet", "months.parquet"
 PERFORMANCE, MANIFEST = "performance.json", "manifest.json"
 ATTRIBUTIONS, EMBEDDINGS = "attributions.parquet", "embeddings.parquet"

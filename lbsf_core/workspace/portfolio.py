@@ -34,7 +34,8 @@ class Portfolio:
         merchants, money_in, money_out, last_payment, dropped_payments, activity (money out in each
         twelfth of the window), top_merchant, top_attribution, previous_pd (at the user's last
         scoring before), change (PD since then), at_stake (amount), expected_loss (PD times the
-        amount at stake); the last four are NaN where nothing is known.
+        amount at stake), disagreement (of gradients and removal about the merchants, 0 to 1); the
+        last five are NaN where nothing is known.
         """
         condition, parameters = where(chosen or SampleFilter())
         sql = activity_query(condition, sort, descending=descending)

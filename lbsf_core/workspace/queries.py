@@ -28,6 +28,7 @@ SORTS = {
     },
     "change": "abs(pd - previous_pd)",
     "expected_loss": "pd * at_stake",
+    "disagreement": "disagreement",
 }
 
 
@@ -143,7 +144,7 @@ def activity_query(condition: str, sort: str, *, descending: bool) -> str:
         SELECT rank, sample, user_id, cutoff, pd, percentile, band, label, part, payments,
                merchants, money_in, money_out, last_payment, dropped_payments, activity,
                top_merchant, top_attribution, previous_pd, pd - previous_pd AS change, at_stake,
-               pd * at_stake AS expected_loss
+               pd * at_stake AS expected_loss, disagreement
         FROM read_parquet($samples) WHERE {condition}
         ORDER BY {SORTS[sort]} {way} NULLS LAST, rank LIMIT $limit OFFSET $offset
     """  # noqa: S608 - conditions hold parameters only, what is sorted by comes from SORTS

@@ -55,7 +55,8 @@ class SampleFilter:
 class Summary:
     """What a workspace holds, in one glance. `payments` and `merchants` count what was kept.
 
-    `scored_before` and `at_stake` count the samples with an earlier score, and with an amount.
+    `scored_before`, `at_stake` and `explained_twice` count the samples with an earlier score, with
+    an amount, and with explanations by two methods to be compared.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Summary:
     warnings: tuple[str, ...]
     scored_before: int = 0
     at_stake: int = 0
+    explained_twice: int = 0
 
 
 @dataclass(frozen=True)

@@ -223,7 +223,7 @@ class FakeWorkspace:
                 "activity": [float((i * c.rank) % 7) for i in range(12)],
                 "top_merchant": (self._names(c.user_id) or ("",))[0], "top_attribution": 0.4,
                 "previous_pd": c.pd / 2, "change": c.pd / 2, "at_stake": 5000.0,
-                "expected_loss": 5000 * c.pd,
+                "expected_loss": 5000 * c.pd, "disagreement": 0.25,
             }
             for c in cases[offset : offset + limit]
         ]  # fmt: skip

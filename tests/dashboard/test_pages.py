@@ -560,6 +560,17 @@ def test_the_queue_may_be_ordered_by_change_and_by_loss_where_they_are_known(ope
     assert at.number_input(key="cost_lost").value == 60.0
 
 
+def test_the_queue_may_be_ordered_by_how_far_methods_disagree(open_page: Open):
+    at = open_page("portfolio")
+    assert "Methods disagree most" not in at.selectbox(key="q_sort").options
+    st.cache_data.clear()
+    st.cache_resource.clear()
+    at = open_page("portfolio", summary={"explained_twice": 9}, q_sort="Methods disagree most")
+    assert not at.exception
+    assert "disagreement" in at.dataframe[0].proto.column_order
+    assert (at.dataframe[0].value["disagreement"] == 25.0).all()
+
+
 def test_filters_are_taken_off_together(open_page: Open):
     at = open_page("portfolio", q_user="U00", q_merchant=SHOPS[0])
     assert f"paid at “{SHOPS[0]}”" in words(at)

@@ -215,6 +215,19 @@ def test_amounts_and_changes_order_the_queue(tiny_workspace: Path, tmp_path: Pat
     assert table["expected"].iloc[-1] == pytest.approx(all_in)
 
 
+def test_the_queue_begins_with_whom_the_methods_disagree_about(tiny_workspace: Path) -> None:
+    workspace = Workspace.open(tiny_workspace)
+    found = workspace.queue(sort="disagreement", limit=60)["disagreement"].to_numpy()
+    assert workspace.summary().explained_twice == 60
+    assert (np.diff(found) <= 0).all()
+    kept = pd.read_parquet(tiny_workspace / "attributions.parquet")
+    one = kept[(kept["sample"] == 7) & kept["removed"].notna()]
+    shares = [one[name] / one[name].abs().sum() for name in ("attribution", "removed")]
+    by_hand = (shares[0] - shares[1]).abs().sum() / 2
+    samples = pd.read_parquet(tiny_workspace / "samples.parquet").set_index("sample")
+    assert samples.loc[7, "disagreement"] == pytest.approx(by_hand)
+
+
 def test_scores_inside_a_cohort_by_hand(workspace: Workspace, samples: pd.DataFrame) -> None:
     few = samples["payments"] < samples["payments"].median()
     upper = int(samples.loc[few, "payments"].max())
