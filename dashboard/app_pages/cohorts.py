@@ -1,9 +1,14 @@
-"""Cohorts: two groups of samples side by side."""
+"""Cohorts: two to four groups of samples side by side."""
 
+from collections.abc import Sequence
+from itertools import combinations
+
+import pandas as pd
 import streamlit as st
 
 from dashboard import state
 from dashboard.charts import cohorts as charts
+from dashboard.charts.cohorts import LETTERS, Pair
 from dashboard.components import (
     filters,
     formats,
@@ -18,7 +23,9 @@ from lbsf_core.workspace import CohortComparison, SampleFilter, Summary
 
 #: Word on the screen -> how attributions are added up.
 GROUPED = {"Kind of merchant": "kind", "Field": "field", "Time before the cutoff": "time"}
-HIGH, LOW = ("high", "very high"), ("very low", "low")
+#: Score bands and labels that the cohorts begin with, by letter; how each letter is coloured.
+FIRST = (("high", "very high"), ("very low", "low"), ("medium",), ())
+COLOURS = ("green", "violet", "blue", "orange")
 
 
 def main() -> None:
@@ -26,19 +33,63 @@ def main() -> None:
     source = shell.choose_source()
     summary = state.ask(source, "summary")
     shell.heading("Cohorts", summary)
-    st.caption(
-        "Choose two groups; every chart compares them. The address holds both, so the link shows "
-        "somebody else the same comparison."
-    )
-    left, right = st.columns(2, border=True)
-    with left:
-        a_name, a = _cohort(source, "a_", "A", summary)
-    with right:
-        b_name, b = _cohort(source, "b_", "B", summary)
-    if a_name == b_name:
-        b_name = f"{b_name} (B)"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        count = st.segmented_control(
+            "Cohorts side by side", (2, 3, 4), default=2, required=True, key="cohorts",
+            bind="query-params", label_visibility="collapsed",
+        )  # fmt: skip
+        st.caption(
+            "cohorts side by side. The address holds them all, so the link shows somebody else the "
+            "same comparison."
+        )
+    chosen = _cohorts(source, int(count or 2), summary)
+    if not _shown(source, chosen):
+        return
+    at = _pair(len(chosen))
+    (a_name, a), (b_name, b) = (list(chosen.items())[place] for place in at)
+    others = tuple(item for place, item in enumerate(chosen.items()) if place not in at)
+    with st.skeleton(height=300):
+        found = state.ask(source, "compare", a, b, names=(a_name, b_name), beside=others)
+    _notes(found, at)
+    names = tuple(chosen)
+    _sizes(found, names, summary)
+    _inside(found, names)
+    _charts(found, names, at, summary)
+    _groups(source, a, b, found, at)
+    map_panel.show(source, summary, chosen)
+    _downloads(found)
+    words = (filters.in_words(a, "plain"), filters.in_words(b, "plain"))
+    take_away.cohorts(source, a, b, (a_name, b_name), words)
+
+
+def _cohorts(source: state.Source, count: int, summary: Summary) -> dict[str, SampleFilter]:
+    """Name -> filter of each, in the order of their letters; drawn two in a row."""
+    found: dict[str, SampleFilter] = {}
+    for begin in range(0, count, 2):
+        for place, box in zip(range(begin, count), st.columns(2, border=True), strict=False):
+            with box:
+                name, where = _cohort(source, place, summary)
+            found[name if name not in found else f"{name} ({LETTERS[place]})"] = where
+    return found
+
+
+def _cohort(source: state.Source, place: int, summary: Summary) -> tuple[str, SampleFilter]:
+    letter = LETTERS[place]
+    prefix = f"{letter.lower()}_"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f":{COLOURS[place]}[**Cohort {letter}**]", width="content")
+        name = st.text_input(
+            f"Name of cohort {letter}", key=f"{prefix}name", bind="query-params", max_chars=40,
+            placeholder="name it, if you like", label_visibility="collapsed",
+        )  # fmt: skip
+    where = filters.cohort_filters(source, prefix, summary, bands=FIRST[place])
+    return (name or "").strip() or _short_name(letter, where), where
+
+
+def _shown(source: state.Source, chosen: dict[str, SampleFilter]) -> bool:
+    """Whether every cohort holds samples enough to be shown; else it is said which does not."""
     smallest = state.smallest_cohort()
-    for name, where in ((a_name, a), (b_name, b)):
+    for name, where in chosen.items():
         count = state.ask(source, "count", where)
         if 0 < count < smallest:
             states.empty(
@@ -48,39 +99,29 @@ def main() -> None:
                 f"runs the dashboard sets the limit with `{state.SMALLEST_ENV}`.",
                 icon="group_off",
             )
-            return
+            return False
         if not count:
             states.empty(
                 f"Cohort {text.escape(name, 'markdown')} is empty: no sample matches "
                 f"{filters.in_words(where)}",
-                "Clear one of its filters above. Both need samples to be compared.",
+                "Clear one of its filters above. All need samples to be compared.",
             )
-            return
-    with st.skeleton(height=300):
-        found = state.ask(source, "compare", a, b, names=(a_name, b_name))
-    _notes(found)
-    _sizes(found, summary)
-    _inside(found)
-    _charts(found, summary)
-    _groups(source, a, b, found)
-    map_panel.show(source, summary, {a_name: a, b_name: b})
-    _downloads(found)
-    words = (filters.in_words(a, "plain"), filters.in_words(b, "plain"))
-    take_away.cohorts(source, a, b, (a_name, b_name), words)
+            return False
+    return True
 
 
-def _cohort(
-    source: state.Source, prefix: str, letter: str, summary: Summary
-) -> tuple[str, SampleFilter]:
-    first = letter == "A"
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f":{'green' if first else 'violet'}[**Cohort {letter}**]", width="content")
-        name = st.text_input(
-            f"Name of cohort {letter}", key=f"{prefix}name", bind="query-params", max_chars=40,
-            placeholder="name it, if you like", label_visibility="collapsed",
-        )  # fmt: skip
-    where = filters.cohort_filters(source, prefix, summary, bands=HIGH if first else LOW)
-    return (name or "").strip() or _short_name(letter, where), where
+def _pair(count: int) -> Pair:
+    """Which two are compared in detail."""
+    pairs = {f"{LETTERS[a]} and {LETTERS[b]}": (a, b) for a, b in combinations(range(count), 2)}
+    if len(pairs) == 1:
+        return 0, 1
+    state.first_if_stale("pair", list(pairs))
+    words = st.segmented_control(
+        "Compared in detail", list(pairs), default=next(iter(pairs)), required=True, key="pair",
+        bind="query-params",
+        help="Merchants, attributions and shifts are compared between two at a time.",
+    )  # fmt: skip
+    return pairs[words or next(iter(pairs))]
 
 
 def _short_name(letter: str, where: SampleFilter) -> str:
@@ -97,33 +138,40 @@ def _short_name(letter: str, where: SampleFilter) -> str:
     return f"{letter}: " + ", ".join(parts)
 
 
-def _notes(found: CohortComparison) -> None:
+def _notes(found: CohortComparison, at: Pair) -> None:
     sentences = list(found.warnings)
     if found.overlap and not any("both" in s or "overlap" in s.lower() for s in sentences):
+        both = "both cohorts" if not found.beside else " and ".join(LETTERS[one] for one in at)
         sentences.insert(
             0,
-            f"{formats.plural(found.overlap, 'sample')} lie in both cohorts, which draws the two "
+            f"{formats.plural(found.overlap, 'sample')} lie in {both}, which draws the two "
             "closer together than they are.",
         )
     states.warnings(sentences)
 
 
-def _sizes(found: CohortComparison, summary: Summary) -> None:
-    table = found.sizes.assign(
+def _in_order(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """One row a cohort, in the order of their letters, whichever are compared in detail."""
+    return frame.set_index("cohort").loc[list(names)].reset_index()
+
+
+def _sizes(found: CohortComparison, names: Sequence[str], summary: Summary) -> None:
+    sizes = _in_order(found.sizes, names)
+    table = sizes.assign(
         interval=[
             formats.interval(lo, hi, as_percent=True)
-            for lo, hi in zip(found.sizes["lo"], found.sizes["hi"], strict=True)
+            for lo, hi in zip(sizes["lo"], sizes["hi"], strict=True)
         ],
-        default_rate=[formats.percent(v) for v in found.sizes["default_rate"]],
-        mean_pd=[formats.percent(v) for v in found.sizes["mean_pd"]],
-        median_pd=[formats.percent(v) for v in found.sizes["median_pd"]],
+        default_rate=[formats.percent(v) for v in sizes["default_rate"]],
+        mean_pd=[formats.percent(v) for v in sizes["mean_pd"]],
+        median_pd=[formats.percent(v) for v in sizes["median_pd"]],
     )
     kind = st.column_config
     money = f"Money out per sample ({summary.currency})"
     st.dataframe(
         text.visible_frame(table),
         hide_index=True,
-        alt="Size, default rate and activity of both cohorts",
+        alt="Size, default rate and activity of the cohorts",
         column_order=["cohort", "samples", "users", "payments", "labelled", "bad", "default_rate",
                       "interval", "mean_pd", "median_pd", "spend", "merchants"],
         column_config={
@@ -143,19 +191,18 @@ def _sizes(found: CohortComparison, summary: Summary) -> None:
     )  # fmt: skip
 
 
-def _inside(found: CohortComparison) -> None:
+def _inside(found: CohortComparison, names: Sequence[str]) -> None:
     shell.section(
         "How the scores do inside each",
         "Over the samples with a label. A model may rank a whole portfolio well and a part of it "
         "badly.",
     )
-    numbers = {name: found.inside[name].map(formats.number) for name in ("auc", "ks", "ece")}
-    table = found.inside.assign(
+    inside = _in_order(found.inside, names)
+    numbers = {name: inside[name].map(formats.number) for name in ("auc", "ks", "ece")}
+    table = inside.assign(
         **numbers,
-        interval=[
-            formats.interval(row.lo, row.hi) for row in found.inside[["lo", "hi"]].itertuples()
-        ],
-        **{name: found.inside[name].map(formats.percent) for name in ("mean_pd", "default_rate")},
+        interval=[formats.interval(row.lo, row.hi) for row in inside[["lo", "hi"]].itertuples()],
+        **{name: inside[name].map(formats.percent) for name in ("mean_pd", "default_rate")},
     )
     kind = st.column_config
     right = {
@@ -165,7 +212,7 @@ def _inside(found: CohortComparison) -> None:
     st.dataframe(
         text.visible_frame(table),
         hide_index=True,
-        alt="AUC, KS and calibration of the scores inside both cohorts",
+        alt="AUC, KS and calibration of the scores inside the cohorts",
         column_order=["cohort", "bad", "good", *right],
         column_config={
             "cohort": kind.TextColumn("Cohort", pinned=True),
@@ -178,37 +225,39 @@ def _inside(found: CohortComparison) -> None:
         st.caption("A cohort with fewer than five bad or five good samples is not measured.")
 
 
-def _charts(found: CohortComparison, summary: Summary) -> None:
+def _charts(found: CohortComparison, names: Sequence[str], at: Pair, summary: Summary) -> None:
     left, right = st.columns(2)
     with left:
         shell.section("Score distribution")
-        _draw(charts.scores(found.scores, found.names), "cohort_scores",
-              "Score distribution of both cohorts")  # fmt: skip
+        _draw(charts.scores(found.scores, names), "cohort_scores",
+              "Score distribution of the cohorts")  # fmt: skip
     with right:
         shell.section("Observed default rate, with 95% interval")
-        _draw(charts.default_rates(found.sizes, found.names), "cohort_rates",
-              "Default rate of both cohorts with interval")  # fmt: skip
+        _draw(charts.default_rates(found.sizes, names), "cohort_rates",
+              "Default rate of the cohorts with interval")  # fmt: skip
     left, right = st.columns(2)
     with left:
         shell.section(
-            "Where they pay", "How many times as often A paid there as B; best supported first."
+            "Where they pay",
+            f"How many times as often {LETTERS[at[0]]} paid there as {LETTERS[at[1]]}; best "
+            "supported first.",
         )
-        _draw(charts.over_representation(found.merchants, found.names), "cohort_merchants",
+        _draw(charts.over_representation(found.merchants, found.names, at=at), "cohort_merchants",
               "Merchants by over-representation")  # fmt: skip
     with right:
         shell.section(
             "What the model makes of it",
             "Mean attribution per sample, 95% interval; never paid there counts 0.",
         )
-        _draw(charts.attributions(found.attributions, found.names), "cohort_attributions",
+        _draw(charts.attributions(found.attributions, found.names, at=at), "cohort_attributions",
               "Mean attribution by merchant in both cohorts")  # fmt: skip
     shell.section("Spend over time", "Mean money out per sample, and month that its window covers.")
-    _draw(charts.spend(found.spend, found.names, summary.currency), "cohort_spend",
-          "Mean monthly spend of both cohorts")  # fmt: skip
+    _draw(charts.spend(found.spend, names, summary.currency), "cohort_spend",
+          "Mean monthly spend of the cohorts")  # fmt: skip
 
 
 def _groups(
-    source: state.Source, a: SampleFilter, b: SampleFilter, found: CohortComparison
+    source: state.Source, a: SampleFilter, b: SampleFilter, found: CohortComparison, at: Pair
 ) -> None:
     """What moves the scores, added up; and how far the cohorts lie apart."""
     left, right = st.columns(2)
@@ -224,7 +273,7 @@ def _groups(
         by = GROUPED[word or "Kind of merchant"]
         _draw(
             charts.attributions(
-                state.ask(source, "compare_importance", a, b, by), found.names, of="group"
+                state.ask(source, "compare_importance", a, b, by), found.names, of="group", at=at
             ),
             "cohort_groups",
             "Mean attribution in both cohorts by kind of merchant, field or time",
@@ -235,7 +284,7 @@ def _groups(
             "Population stability index of score and activity; by custom below 0.1 is stable, "
             "above 0.25 another population.",
         )
-        _draw(charts.shifts(found.shifts), "cohort_shifts",
+        _draw(charts.shifts(found.shifts, at), "cohort_shifts",
               "Population stability index of score and activity between the cohorts")  # fmt: skip
 
 

@@ -1,6 +1,12 @@
-"""Charts of the cohort page: two groups, always in the same two colours, always with intervals."""
+"""Charts of the cohort page: two to four groups, each always in its colour, with intervals.
+
+Charts of all groups take their names in order. Charts of two say by `at` which two of them these
+are: their colours, and the letters that the page calls them by.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,20 +14,23 @@ import plotly.graph_objects as go
 
 from dashboard.charts import style
 
-COLOURS = (style.COHORT_A, style.COHORT_B)
-SYMBOLS = ("circle", "diamond")
+COLOURS = style.COHORTS
+SYMBOLS = ("circle", "diamond", "square", "triangle-up")
+LETTERS = "ABCD"
+Pair = tuple[int, int]
 
 
-def scores(frame: pd.DataFrame, names: tuple[str, str]) -> go.Figure:
-    """Share of each cohort per PD bin, as two outlines that stay readable where they cross.
+def scores(frame: pd.DataFrame, names: Sequence[str]) -> go.Figure:
+    """Share of each cohort per PD bin, as outlines that stay readable where they cross.
 
     Args:
         frame: `CohortComparison.scores`.
+        names: of the cohorts.
     """
     if frame.empty or not frame["samples"].sum():
-        return style.nothing("Neither cohort holds a sample.")
+        return style.nothing("No cohort holds a sample.")
     figure = go.Figure()
-    for name, colour in zip(names, COLOURS, strict=True):
+    for name, colour in zip(names, COLOURS, strict=False):
         part = frame[frame["cohort"] == name].sort_values("pd_low")
         if part.empty:
             continue
@@ -45,10 +54,10 @@ def scores(frame: pd.DataFrame, names: tuple[str, str]) -> go.Figure:
     return style.finish(figure, height=300, legend=True)
 
 
-def default_rates(sizes: pd.DataFrame, names: tuple[str, str]) -> go.Figure:
+def default_rates(sizes: pd.DataFrame, names: Sequence[str]) -> go.Figure:
     """Observed default rate with its 95% interval, one row a cohort, beside the mean PD."""
     figure = go.Figure()
-    for at, (name, colour) in enumerate(zip(names, COLOURS, strict=True)):
+    for at, (name, colour) in enumerate(zip(names, COLOURS, strict=False)):
         row = sizes[sizes["cohort"] == name].iloc[0]
         if row["labelled"]:
             figure.add_scatter(
@@ -80,21 +89,26 @@ def default_rates(sizes: pd.DataFrame, names: tuple[str, str]) -> go.Figure:
             )
     top = max(float(sizes[["hi", "mean_pd"]].max(axis=None)), 0.01)
     figure.update_yaxes(
-        range=[1.6, -0.6], tickvals=[0, 1], ticktext=[style.name(n) for n in names], ticks=""
-    )
+        range=[len(names) - 0.4, -0.6], tickvals=list(range(len(names))),
+        ticktext=[style.name(n) for n in names], ticks="",
+    )  # fmt: skip
     figure.update_xaxes(
         title="Share that defaulted", tickformat=".1~%", range=[-0.03 * top, 1.06 * top]
     )
     return style.finish(figure, height=300, legend=True)
 
 
-def over_representation(frame: pd.DataFrame, names: tuple[str, str], most: int = 10) -> go.Figure:
+def over_representation(
+    frame: pd.DataFrame, names: tuple[str, str], most: int = 10, at: Pair = (0, 1)
+) -> go.Figure:
     """Merchants by how many times as often A pays there as B, on a log axis, with intervals.
 
     Args:
         frame: `CohortComparison.merchants`.
+        names: of both.
         most: merchants drawn from each end: those whose interval lies farthest from no difference,
             because the largest ratios alone are those of the rarest merchants.
+        at: which two.
     """
     if frame.empty:
         return style.nothing("No merchant to compare.")
@@ -107,7 +121,7 @@ def over_representation(frame: pd.DataFrame, names: tuple[str, str], most: int =
         part = rows[mask]
         if part.empty:
             continue
-        colours = [COLOURS[0] if r > 1 else COLOURS[1] for r in part["ratio"]]
+        colours = [COLOURS[at[0] if r > 1 else at[1]] for r in part["ratio"]]
         figure.add_scatter(
             x=part["ratio"],
             y=part.index,
@@ -150,21 +164,21 @@ def over_representation(frame: pd.DataFrame, names: tuple[str, str], most: int =
         range=[-reach, reach],
         tickvals=ticks,
         ticktext=[f"{v:g}×" for v in ticks],
-        title="← more in B   ·   more in A →",
+        title=f"← more in {LETTERS[at[1]]}   ·   more in {LETTERS[at[0]]} →",
     )
     return style.finish(figure, height=110 + 24 * max(len(rows), 5), legend=True)
 
 
-def spend(frame: pd.DataFrame, names: tuple[str, str], currency: str) -> go.Figure:
+def spend(frame: pd.DataFrame, names: Sequence[str], currency: str) -> go.Figure:
     """Mean money out per sample and month that its window covers.
 
     Args:
         frame: `CohortComparison.spend`.
     """
     if frame.empty:
-        return style.nothing("No payment in either cohort.")
+        return style.nothing("No payment in any cohort.")
     figure = go.Figure()
-    for name, colour, symbol in zip(names, COLOURS, SYMBOLS, strict=True):
+    for name, colour, symbol in zip(names, COLOURS, SYMBOLS, strict=False):
         part = frame[frame["cohort"] == name].sort_values("month")
         figure.add_scatter(
             x=part["month"],
@@ -183,7 +197,11 @@ def spend(frame: pd.DataFrame, names: tuple[str, str], currency: str) -> go.Figu
 
 
 def attributions(
-    frame: pd.DataFrame, names: tuple[str, str], most: int = 15, of: str = "merchant"
+    frame: pd.DataFrame,
+    names: tuple[str, str],
+    most: int = 15,
+    of: str = "merchant",
+    at: Pair = (0, 1),
 ) -> go.Figure:
     """Mean attribution in both cohorts, with intervals, largest difference first.
 
@@ -192,15 +210,14 @@ def attributions(
         names: of the cohorts.
         most: rows drawn.
         of: column that names a row.
+        at: which two.
     """
     if frame.empty:
         return style.nothing("No attribution to compare.")
     rows = frame.head(most).reset_index(drop=True)
     figure = go.Figure()
-    for side, name, colour, symbol, shift in (
-        ("a", names[0], COLOURS[0], SYMBOLS[0], -0.14),
-        ("b", names[1], COLOURS[1], SYMBOLS[1], 0.14),
-    ):
+    for side, name, place, shift in zip("ab", names, at, (-0.14, 0.14), strict=True):
+        colour, symbol = COLOURS[place], SYMBOLS[place]
         mean, lo, hi = rows[f"mean_{side}"], rows[f"lo_{side}"], rows[f"hi_{side}"]
         figure.add_scatter(
             x=mean,
@@ -231,11 +248,12 @@ def attributions(
     return style.finish(figure, height=110 + 27 * max(len(rows), 5), legend=True)
 
 
-def shifts(frame: pd.DataFrame) -> go.Figure:
+def shifts(frame: pd.DataFrame, at: Pair = (0, 1)) -> go.Figure:
     """How far score and activity lie apart (PSI), beside what chance alone would give.
 
     Args:
         frame: `CohortComparison.shifts`.
+        at: which two.
     """
     if frame.empty:
         return style.nothing("Nothing to compare.")
@@ -258,7 +276,7 @@ def shifts(frame: pd.DataFrame) -> go.Figure:
             )
         ],
         hovertemplate="<b>%{customdata[0]}</b>: PSI %{customdata[1]}<br>median %{customdata[2]} "
-        "in A, %{customdata[3]} in B<extra></extra>",
+        f"in {LETTERS[at[0]]}, %{{customdata[3]}} in {LETTERS[at[1]]}<extra></extra>",
     )
     figure.add_scatter(
         x=rows["chance"].clip(lower=least),

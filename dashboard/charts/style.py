@@ -18,12 +18,13 @@ VERMILLION = "#D55E00"
 GREEN = "#009E73"
 PURPLE = "#CC79A7"
 SKY = "#56B4E9"
+ORANGE = "#E69F00"
 GREY = "#8A94A0"
 #: Riskier is vermillion and safer is blue, wherever an effect on the score is drawn.
 UP, DOWN = VERMILLION, BLUE
 MONEY_IN, MONEY_OUT = GREEN, PURPLE
-#: Neither of the two reads as riskier or safer.
-COHORT_A, COHORT_B = GREEN, PURPLE
+#: None of them reads as riskier or safer than another.
+COHORTS = (GREEN, PURPLE, SKY, ORANGE)
 LABEL_COLOURS = {"good": BLUE, "bad": VERMILLION, "unknown": GREY}
 FAINT = "rgba(138,148,160,0.55)"
 BAND = "rgba(138,148,160,0.16)"

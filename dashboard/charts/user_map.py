@@ -39,7 +39,7 @@ def user_map(samples: pd.DataFrame, areas: dict[str, SampleFilter]) -> go.Figure
         unselected={"marker": {"opacity": 0.75}},
         showlegend=False,
     )
-    for (name, where), colour in zip(areas.items(), (style.COHORT_A, style.COHORT_B), strict=False):
+    for (name, where), colour in zip(areas.items(), style.COHORTS, strict=False):
         if where.area:
             corners = [*where.area, where.area[0]]
             figure.add_scatter(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard import state
+from dashboard.charts.cohorts import LETTERS
 from dashboard.charts.user_map import user_map
 from dashboard.components import formats, shell
 from lbsf_core.workspace import SampleFilter, Summary, text_of
 
 
 def show(source: state.Source, summary: Summary, cohorts: dict[str, SampleFilter]) -> None:
-    """The map, drawn when it is asked for; an area that is drawn becomes cohort A or B."""
+    """The map, drawn when it is asked for; an area that is drawn becomes one of the cohorts."""
     shell.section(
         "Map of what the model makes of users",
         "Near is what it holds to be alike; the axes are the two directions in which users differ "
@@ -26,7 +27,7 @@ def show(source: state.Source, summary: Summary, cohorts: dict[str, SampleFilter
     )  # fmt: skip
     drawn = event["selection"]["lasso"]
     with st.container(horizontal=True, vertical_alignment="center"):
-        for letter in "AB":
+        for letter in LETTERS[: len(cohorts)]:
             st.button(
                 f"Make it cohort {letter}", key=f"map_{letter}", disabled=not drawn,
                 icon=":material/lasso_select:", on_click=_made, args=(letter, drawn),

@@ -3,8 +3,8 @@
     sample, user_id, cutoff, logit, baseline_logit, delta,  of the sample, repeated in its rows; how
     disagreement                                            far both methods disagree, 0 to 1
     segment, merchant, kind, payments, money_in, money_out  what is folded
-    attribution, removed, weight                            logit units: by gradients, by taking the
-                                                            merchant out (NaN: not taken out); attention
+    attribution, removed, weight                            logits, by gradients and by taking the
+                                                            merchant out (NaN: left in); attention
     field:<name>, time:<days>                               the attribution, by field and by days
     payments:<days>                                         before the cutoff; payments in each band
 

@@ -1,7 +1,8 @@
-"""Two cohorts side by side: sizes, scores, merchants, spend and attributions, with intervals."""
+"""Two to four cohorts side by side: sizes, scores, merchants, attributions, with intervals."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,12 +37,21 @@ FEATURES = {
 
 
 def compare(
-    tables: Tables, first: SampleFilter, second: SampleFilter, names: tuple[str, str]
+    tables: Tables,
+    first: SampleFilter,
+    second: SampleFilter,
+    names: tuple[str, str],
+    beside: Sequence[tuple[str, SampleFilter]] = (),
 ) -> CohortComparison:
-    """Compare two cohorts of a workspace. See `CohortComparison` for what each frame holds."""
+    """Compare two cohorts of a workspace in detail, with others beside them.
+
+    See `CohortComparison` for what each frame holds.
+    """
+    cohorts = [*zip(names, (first, second), strict=True), *beside]
+    label = {chr(ord("a") + at): name for at, (name, _) in enumerate(cohorts)}
     clauses: list[str] = []
     parameters: dict[str, Any] = {}
-    for key, chosen in (("a", first), ("b", second)):
+    for key, (_, chosen) in zip(label, cohorts, strict=True):
         condition, values = where(chosen, f"{key}_")
         clauses.append(
             f"SELECT '{key}' AS side, sample, user_id, pd, label, "  # noqa: S608 - see `where`
@@ -51,11 +61,11 @@ def compare(
         )
         parameters |= values
     members = tables.ask(" UNION ALL ".join(clauses), **parameters)
-    sides = {key: members[members["side"] == key] for key in ("a", "b")}
+    sides = {key: members[members["side"] == key] for key in label}
     overlap = len(set(sides["a"]["sample"]) & set(sides["b"]["sample"]))
     warnings = [
-        f"Cohort {name} holds {len(side)} samples: too few to say anything about."
-        for name, side in zip(names, sides.values(), strict=True)
+        f"Cohort {label[key]} holds {len(side)} samples: too few to say anything about."
+        for key, side in sides.items()
         if len(side) < SMALL
     ]
     seen = int(members["part"].isin(("train", "validation")).sum())
@@ -69,9 +79,10 @@ def compare(
             f"{overlap:,} samples lie in both cohorts; differences and their intervals understate."
         )
     picked = " UNION ALL ".join(clauses)
+    pair = {name: value for name, value in parameters.items() if name.startswith(("a_", "b_"))}
     paid = tables.ask(
         f"""
-        WITH members AS ({picked})
+        WITH members AS ({" UNION ALL ".join(clauses[:2])})
         SELECT merchant,
                count(*) FILTER (side = 'a') AS samples_a, count(*) FILTER (side = 'b') AS samples_b,
                coalesce(sum(attribution) FILTER (side = 'a'), 0) AS sum_a,
@@ -82,7 +93,7 @@ def compare(
         GROUP BY merchant HAVING count(*) >= $fewest ORDER BY merchant
         """,  # noqa: S608 - conditions hold parameters only
         fewest=FEWEST,
-        **parameters,
+        **pair,
     )
     spend = tables.ask(
         f"""
@@ -105,7 +116,6 @@ def compare(
     # A window covers only part of a month at its ends: per covered month, not per sample.
     spend = spend[spend["covered"] >= FEWEST_MONTHS].reset_index(drop=True)
     size = {key: len(side) for key, side in sides.items()}
-    label = dict(zip(("a", "b"), names, strict=True))
     for column in ("spend", "payments"):
         spend[column] = spend[column] / spend["covered"]
     spend.insert(0, "cohort", spend.pop("side").map(label))
@@ -121,6 +131,7 @@ def compare(
         inside=pd.DataFrame([_inside(label[key], side) for key, side in sides.items()]),
         overlap=overlap,
         warnings=tuple(warnings),
+        beside=tuple(name for name, _ in beside),
     )
 
 

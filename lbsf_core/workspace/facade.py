@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -301,10 +302,14 @@ class Workspace(Portfolio, Nearest, Questions):
     # ---- many -----------------------------------------------------------------------------------
 
     def compare(
-        self, first: SampleFilter, second: SampleFilter, names: tuple[str, str] = ("A", "B")
+        self,
+        first: SampleFilter,
+        second: SampleFilter,
+        names: tuple[str, str] = ("A", "B"),
+        beside: Sequence[tuple[str, SampleFilter]] = (),
     ) -> CohortComparison:
-        """Two cohorts side by side."""
-        return cohorts.compare(self._tables, first, second, names)
+        """Two cohorts in detail; others, each a name and a filter, beside them."""
+        return cohorts.compare(self._tables, first, second, names, beside)
 
     def importance(self, by: By = "kind", chosen: SampleFilter | None = None) -> pd.DataFrame:
         """What moves the scores of some samples, by kind of merchant, field or time.

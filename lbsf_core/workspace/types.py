@@ -123,10 +123,14 @@ class Case:
 
 @dataclass(frozen=True)
 class CohortComparison:
-    """Two cohorts side by side; every frame is ready to draw.
+    """Two cohorts in detail, and up to two more beside them; every frame is ready to draw.
+
+    `sizes`, `scores`, `spend` and `inside` have rows of all of them, the other frames are about the
+    two, A and B.
 
     Attributes:
         names: of the two cohorts, as given.
+        beside: names of the others.
         sizes: one row a cohort: cohort, samples, users, payments, labelled, bad,
             default_rate, lo, hi (95 % Wilson interval), mean_pd, median_pd, spend
             (mean money out per sample), merchants (mean per sample).
@@ -145,7 +149,7 @@ class CohortComparison:
         inside: one row a cohort, over its labelled samples: cohort, bad, good, auc, lo, hi (95 %
             interval by Hanley and McNeil), ks, ece, mean_pd, default_rate; NaN with fewer than five
             bad or five good.
-        overlap: samples that lie in both cohorts.
+        overlap: samples that lie in both A and B.
         warnings: plain sentences, e.g. a cohort of fewer than ten samples.
     """
 
@@ -159,6 +163,7 @@ class CohortComparison:
     inside: pd.DataFrame
     overlap: int
     warnings: tuple[str, ...]
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

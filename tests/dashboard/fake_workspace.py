@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -448,9 +449,14 @@ class FakeWorkspace:
         )
 
     def compare(
-        self, a: SampleFilter, b: SampleFilter, names: tuple[str, str] = ("A", "B")
+        self,
+        a: SampleFilter,
+        b: SampleFilter,
+        names: tuple[str, str] = ("A", "B"),
+        beside: Sequence[tuple[str, SampleFilter]] = (),
     ) -> CohortComparison:
-        return fake_comparison(self._match(a), self._match(b), names)
+        others = {name: self._match(where) for name, where in beside}
+        return fake_comparison(self._match(a), self._match(b), names, others)
 
     def compare_importance(
         self, a: SampleFilter, b: SampleFilter, by: str = "kind"
@@ -487,12 +493,15 @@ class FakeWorkspace:
 
 
 def fake_comparison(
-    a: list[Case], b: list[Case], names: tuple[str, str] = ("A", "B")
+    a: list[Case],
+    b: list[Case],
+    names: tuple[str, str] = ("A", "B"),
+    others: Mapping[str, list[Case]] = MappingProxyType({}),
 ) -> CohortComparison:
     """Figures of the right shape; the samples' own values where that is one line."""
     rng = np.random.default_rng(5)
     sizes, scores = [], []
-    for name, cases in zip(names, (a, b), strict=True):
+    for name, cases in zip((*names, *others), (a, b, *others.values()), strict=True):
         bad = sum(c.label == "bad" for c in cases)
         known = sum(c.label != "unknown" for c in cases)
         rate = bad / known if known else np.nan
@@ -517,7 +526,7 @@ def fake_comparison(
     months = pd.date_range("2023-04-01", periods=12, freq="MS")
     spend = pd.DataFrame(
         [{"cohort": n, "month": m, "spend": 700 + 40 * i, "payments": 18.0}
-         for n in names for i, m in enumerate(months)]
+         for n in (*names, *others) for i, m in enumerate(months)]
     )  # fmt: skip
     mean = rng.normal(0, 0.3, (len(shops), 2))
     attributions = pd.DataFrame(
@@ -532,7 +541,7 @@ def fake_comparison(
     inside = pd.DataFrame(
         [{"cohort": name, "bad": 6, "good": 9, "auc": auc, "lo": auc - 0.1, "hi": auc + 0.1,
           "ks": 0.4, "ece": 0.05, "mean_pd": 0.2, "default_rate": 0.4}
-         for name, auc in zip(names, (0.7, np.nan), strict=True)]
+         for name, auc in zip((*names, *others), (0.7, np.nan, 0.6, 0.8), strict=False)]
     )  # fmt: skip
     both = {c.sample for c in a} & {c.sample for c in b}
     small = [f"Cohort {n} has fewer than ten samples: read its figures as hints."
@@ -541,7 +550,7 @@ def fake_comparison(
         names=names, sizes=pd.DataFrame(sizes), scores=pd.DataFrame(scores), merchants=merchants,
         spend=spend if a and b else spend.iloc[:0], attributions=attributions, shifts=shifts,
         inside=inside,
-        overlap=len(both), warnings=tuple(small),
+        overlap=len(both), warnings=tuple(small), beside=tuple(others),
     )  # fmt: skip
 
 

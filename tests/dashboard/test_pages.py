@@ -326,6 +326,22 @@ def test_a_cohort_link_restores_both_sides(open_page: Open):
     assert at.multiselect(key="a_merchant").value == ["casino"]
 
 
+def test_four_cohorts_two_of_them_in_detail(open_page: Open):
+    at = open_page("cohorts", cohorts="4", b_name="Bees", c_band="medium", d_name="Everybody")
+    assert not at.exception
+    names = at.dataframe[0].value["cohort"].tolist()
+    assert names == ["A: high + very high risk", "Bees", "C: medium risk", "Everybody"]
+    at.segmented_control(key="pair").set_value("B and D").run()
+    assert not at.exception
+    assert at.dataframe[0].value["cohort"].tolist() == names
+    legend = [t["name"] for t in charts(at)["Mean attribution by merchant in both cohorts"]["data"]]
+    assert legend[:2] == ["Bees", "Everybody"]
+    assert any("times as often B paid there as D" in c.value for c in at.caption)
+    at.segmented_control(key="cohorts").set_value(2).run()  # a pair that is gone is none to keep
+    assert not at.exception
+    assert at.dataframe[0].value["cohort"].tolist() == names[:2]
+
+
 def test_cohorts_are_added_up_by_kind_field_or_time(open_page: Open):
     at = open_page("cohorts", by="Field")
     assert not at.exception

@@ -297,6 +297,22 @@ def test_cohorts_by_hand(workspace: Workspace, tiny_workspace: Path, samples: pd
     assert (found.merchants["lo"] <= found.merchants["ratio"]).all()
 
 
+def test_others_stand_beside_two_cohorts_and_change_nothing_of_them(workspace: Workspace) -> None:
+    bad, good = SampleFilter(labels=("bad",)), SampleFilter(labels=("good",))
+    alone = workspace.compare(bad, good, ("Bad", "Good"))
+    beside = (("All", SampleFilter()), ("Nobody", SampleFilter(user="nobody")))
+    found = workspace.compare(bad, good, ("Bad", "Good"), beside)
+    assert found.beside == ("All", "Nobody")
+    assert found.sizes["cohort"].tolist() == ["Bad", "Good", "All", "Nobody"]
+    assert found.sizes["samples"].tolist()[2:] == [60, 0]
+    assert found.inside["bad"].iloc[2] == alone.inside["bad"].iloc[0]
+    assert set(found.spend["cohort"]) == {"Bad", "Good", "All"}
+    for name in ("merchants", "attributions", "shifts"):
+        pd.testing.assert_frame_equal(getattr(found, name), getattr(alone, name))
+    two = found.spend[found.spend["cohort"] != "All"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(two, alone.spend)
+
+
 def test_spend_is_per_covered_month(
     workspace: Workspace, tiny_workspace: Path, samples: pd.DataFrame
 ) -> None:
