@@ -24,6 +24,7 @@ from lbsf_core.workspace import (
     Case,
     Explanation,
     SampleFilter,
+    SavedCohorts,
     Workspace,
     WorkspaceError,
     find_workspaces,
@@ -41,6 +42,8 @@ WORKSPACE_ENV = "LBSF_WORKSPACE"
 #: Environment variable: cohorts of fewer samples are not shown, they may point at single people.
 SMALLEST_ENV = "LBSF_SMALLEST_COHORT"
 SMALLEST = 10
+#: Environment variable: URL of the database of saved cohorts; a file beside the workspaces else.
+CASES_ENV = "LBSF_CASES"
 #: Key, and parameter of the link, of the further changes under "what if"; how many there may be.
 EDITS = "edits"
 MOST_EDITS = 24
@@ -48,6 +51,8 @@ MOST_EDITS = 24
 PICTURES = "pictures"
 #: Key, and choices, of the kind of file that tables are taken away as.
 TABLES, TABLE_KINDS = "tables", ("CSV", "Parquet")
+#: Who takes a page or saves a cohort without having said a name.
+NAMELESS = "somebody who gave no name"
 #: Keys of the queue that are no filters.
 NO_FILTERS = ("q_sort", "q_page")
 
@@ -89,6 +94,22 @@ def smallest_cohort() -> int:
     if not given.isdecimal():
         raise WorkspaceError(f"{SMALLEST_ENV} is '{given}'; give a whole number, e.g. {SMALLEST}.")
     return int(given)
+
+
+def saved_cohorts() -> SavedCohorts:
+    """The cohorts that people saved.
+
+    Raises:
+        WorkspaceError: their database can't be reached or written.
+    """
+    root = Path(os.environ.get(WORKSPACE_ENV, "")).absolute()
+    beside = f"sqlite:///{root.with_name(root.name + '.cases.db')}"
+    return _case_database(os.environ.get(CASES_ENV) or beside)
+
+
+@st.cache_resource(show_spinner=False, max_entries=4)
+def _case_database(url: str) -> SavedCohorts:
+    return SavedCohorts(url)
 
 
 def _stamp(path: Path) -> int:

@@ -13,6 +13,7 @@ from dashboard.components import (
     filters,
     formats,
     map_panel,
+    saved,
     shell,
     states,
     table_file,
@@ -82,7 +83,10 @@ def _cohort(source: state.Source, place: int, summary: Summary) -> tuple[str, Sa
             f"Name of cohort {letter}", key=f"{prefix}name", bind="query-params", max_chars=40,
             placeholder="name it, if you like", label_visibility="collapsed",
         )  # fmt: skip
+        drawer = st.container()
     where = filters.cohort_filters(source, prefix, summary, bands=FIRST[place])
+    with drawer:
+        saved.drawer(source, prefix, name or "", where)
     return (name or "").strip() or _short_name(letter, where), where
 
 

@@ -82,6 +82,26 @@ def cohort_filters(
     )
 
 
+def put_in(prefix: str, where: SampleFilter) -> None:
+    """Set the widgets of a cohort so that they make this filter; for callbacks."""
+    labels, parts = ({value: word for word, value in of.items()} for of in (LABELS, PARTS))
+    values: dict[str, object] = {
+        "band": list(where.bands),
+        "label": [labels[value] for value in where.labels],
+        "merchant": list(where.merchants),
+        "pd": (round(100 * where.pd_min), round(100 * where.pd_max)),
+        "min": where.payments_min,
+        "max": where.payments_max,
+        "from": where.cutoff_from,
+        "to": where.cutoff_to,
+        "part": [parts[value] for value in where.parts],
+        "ids": None if where.ids is None else "\n".join(where.ids),
+        "area": " ".join(f"{x:g},{y:g}" for x, y in where.area) or None,
+    }
+    for name, value in values.items():
+        st.session_state[f"{prefix}{name}"] = value
+
+
 def is_open(where: SampleFilter) -> bool:
     """Whether the filter lets everything through."""
     return where == SampleFilter()

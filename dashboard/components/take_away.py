@@ -19,7 +19,6 @@ Form = Literal["html", "pdf"]
 FORMS: dict[str, tuple[Form, str]] = {
     "HTML": ("html", "text/html"), "PDF": ("pdf", "application/pdf"),
 }  # fmt: skip
-NAMELESS = "somebody who gave no name"
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,8 @@ def _forms(what: str, file_name: Callable[[Form], str], make: Callable[[str, For
         )
         for label, (form, mime) in FORMS.items():
             st.download_button(
-                label, partial(make, by or NAMELESS, form), file_name=file_name(form), mime=mime,
+                label, partial(make, by or state.NAMELESS, form), file_name=file_name(form),
+                mime=mime,
                 on_click="ignore", icon=":material/download:", key=f"{what}_{form}",
             )  # fmt: skip
 

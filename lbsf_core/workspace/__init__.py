@@ -14,6 +14,7 @@ from lbsf_core.text import shortened, visible
 from lbsf_core.workspace.area import area_of, text_of
 from lbsf_core.workspace.facade import Workspace, find_workspaces
 from lbsf_core.workspace.ids import ids_of, ids_of_file
+from lbsf_core.workspace.saved import SavedCohort, SavedCohorts
 from lbsf_core.workspace.types import (
     BAND_STARTS,
     BANDS,
@@ -41,6 +42,8 @@ __all__ = [
     "LbsfError",
     "Performance",
     "SampleFilter",
+    "SavedCohort",
+    "SavedCohorts",
     "Summary",
     "UnknownUserError",
     "Workspace",

@@ -26,7 +26,7 @@ def fresh_caches() -> None:
 
 
 @pytest.fixture
-def open_page(monkeypatch: pytest.MonkeyPatch) -> Open:
+def open_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Open:
     """`open_page("user", user="U001")`: a page of the app over a fake workspace."""
 
     def open_(
@@ -40,6 +40,7 @@ def open_page(monkeypatch: pytest.MonkeyPatch) -> Open:
     ) -> AppTest:
         found = {name: Path("/nowhere") / name for name in workspaces}
         monkeypatch.setenv(state.WORKSPACE_ENV, "/nowhere")
+        monkeypatch.setenv(state.CASES_ENV, f"sqlite:///{tmp_path}/cases.db")
         monkeypatch.setenv(state.SMALLEST_ENV, smallest)  # the fake holds few samples
         monkeypatch.setattr(state, "find_workspaces", lambda _: found)
         fake = opener or (lambda path: FakeWorkspace(path, **(summary or {})))

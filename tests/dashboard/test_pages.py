@@ -342,6 +342,37 @@ def test_four_cohorts_two_of_them_in_detail(open_page: Open):
     assert at.dataframe[0].value["cohort"].tolist() == names[:2]
 
 
+def test_a_cohort_is_saved_and_opened_in_another_place(open_page: Open):
+    at = open_page("cohorts", a_name="Gamblers", a_merchant="casino", a_max="900")
+    assert not at.get("popover")[0].proto.popover.open
+    at.session_state["saved_a_drawer"] = True
+    at.run()
+    at.button(key="saved_a_keep").click().run()
+    assert not at.exception
+    at.session_state["saved_b_drawer"] = True
+    at.run()
+    at.selectbox(key="saved_b_which").set_value("Gamblers").run()
+    assert "paid at “casino”" in words(at) and "saved by somebody who gave no name" in words(at)
+    at.button(key="saved_b_open").click().run()
+    assert not at.exception
+    assert (at.session_state["b_name"], at.session_state["b_merchant"]) == ("Gamblers", ["casino"])
+    assert at.session_state["b_max"] == 900
+    assert at.dataframe[0].value["samples"].nunique() == 1
+    at.button(key="saved_b_delete").click().run()
+    assert not at.exception
+    assert state.saved_cohorts().all("demo") == []
+
+
+def test_a_database_that_is_not_there_is_told(open_page: Open, monkeypatch: pytest.MonkeyPatch):
+    at = open_page("cohorts")
+    monkeypatch.setenv(state.CASES_ENV, "sqlite:////nowhere/at/all/cases.db")
+    at.session_state["saved_a_drawer"] = True
+    at.run()
+    assert not at.exception
+    assert "may be written" in at.error[0].value
+    assert at.dataframe  # the comparison stands
+
+
 def test_cohorts_are_added_up_by_kind_field_or_time(open_page: Open):
     at = open_page("cohorts", by="Field")
     assert not at.exception
