@@ -24,6 +24,8 @@ from lbsf_core.workspace import CohortComparison, SampleFilter, Summary
 
 #: Word on the screen -> how attributions are added up.
 GROUPED = {"Kind of merchant": "kind", "Field": "field", "Time before the cutoff": "time"}
+#: Word on the screen -> which side's reason codes.
+SIDES = {"Why risky": "risk", "What speaks for them": "protective"}
 #: Score bands and labels that the cohorts begin with, by letter; how each letter is coloured.
 FIRST = (("high", "very high"), ("very low", "low"), ("medium",), ())
 COLOURS = ("green", "violet", "blue", "orange")
@@ -57,6 +59,7 @@ def main() -> None:
     _inside(found, names)
     _charts(found, names, at, summary)
     _groups(source, a, b, found, at)
+    _reasons(source, a, b, found, at)
     map_panel.show(source, summary, chosen)
     _downloads(found)
     words = (filters.in_words(a, "plain"), filters.in_words(b, "plain"))
@@ -290,6 +293,30 @@ def _groups(
         )
         _draw(charts.shifts(found.shifts, at), "cohort_shifts",
               "Population stability index of score and activity between the cohorts")  # fmt: skip
+
+
+def _reasons(
+    source: state.Source, a: SampleFilter, b: SampleFilter, found: CohortComparison, at: Pair
+) -> None:
+    """Which reason codes are given how often."""
+    shell.section(
+        "Which reasons are given",
+        "Share of samples with each reason code, 95% interval. Codes were asked of samples drawn "
+        "at random when the workspace was made.",
+    )
+    word = st.segmented_control(
+        "Side", list(SIDES), default=next(iter(SIDES)), required=True, key="side",
+        bind="query-params", label_visibility="collapsed",
+    )  # fmt: skip
+    mix = state.ask(source, "compare_reasons", a, b, SIDES[word or next(iter(SIDES))])
+    if len(mix):
+        asked = mix.iloc[0]
+        st.caption(
+            f"Asked: {formats.plural(int(asked['asked_a']), 'sample')} of {LETTERS[at[0]]}, "
+            f"{formats.plural(int(asked['asked_b']), 'sample')} of {LETTERS[at[1]]}."
+        )
+    _draw(charts.reason_mix(mix, found.names, at=at), "cohort_reasons",
+          "Share of samples with each reason code in both cohorts")  # fmt: skip
 
 
 def _downloads(found: CohortComparison) -> None:

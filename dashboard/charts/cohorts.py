@@ -6,7 +6,7 @@ are: their colours, and the letters that the page calls them by.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -246,6 +246,62 @@ def attributions(
         tickformat="+.2~r",
     )
     return style.finish(figure, height=110 + 27 * max(len(rows), 5), legend=True)
+
+
+def reason_mix(
+    frame: pd.DataFrame, names: tuple[str, str], most: int = 12, at: Pair = (0, 1)
+) -> go.Figure:
+    """How often a reason code is given in both cohorts, with intervals, largest difference first.
+
+    Args:
+        frame: of `Workspace.compare_reasons`.
+        names: of both.
+        most: codes drawn.
+        at: which two.
+    """
+    if frame.empty:
+        return style.nothing("No reason code was asked of these samples.")
+    rows = frame.head(most).to_dict("records")
+    figure = go.Figure()
+    for side, name, place, shift in zip("ab", names, at, (-0.14, 0.14), strict=True):
+        shares = [row[f"share_{side}"] for row in rows]
+        ends = [(row[f"lo_{side}"], row[f"hi_{side}"]) for row in rows]
+        figure.add_scatter(
+            x=shares,
+            y=[at_row + shift for at_row in range(len(rows))],
+            mode="markers",
+            marker={
+                "size": 9, "color": COLOURS[place], "symbol": SYMBOLS[place],
+                "opacity": [1.0 if row["significant"] else 0.5 for row in rows],
+            },
+            error_x={
+                "type": "data", "symmetric": False,
+                "array": [hi - share for share, (_, hi) in zip(shares, ends, strict=True)],
+                "arrayminus": [share - lo for share, (lo, _) in zip(shares, ends, strict=True)],
+                "color": COLOURS[place], "thickness": 1.4, "width": 2,
+            },
+            name=style.name(name),
+            customdata=[
+                [style.hover_text(_reason(row)), f"{row[f'given_{side}']:,}",
+                 f"{row[f'asked_{side}']:,}", f"{lo:.1%}", f"{hi:.1%}"]
+                for row, (lo, hi) in zip(rows, ends, strict=True)
+            ],
+            hovertemplate="<b>%{customdata[0]}</b><br>%{x:.1%} (%{customdata[3]} – "
+            "%{customdata[4]})<br>%{customdata[1]} of %{customdata[2]} samples asked"
+            "<extra></extra>",
+        )  # fmt: skip
+    _merchant_rows(figure, [_reason(row) for row in rows])
+    figure.update_xaxes(
+        title="share of samples with this reason (pale: may be chance)", tickformat=".0%",
+        rangemode="tozero",
+    )  # fmt: skip
+    return style.finish(figure, height=110 + 27 * max(len(rows), 5), legend=True)
+
+
+def _reason(row: Mapping[Hashable, object]) -> str:
+    """A reason code in words: of which kind of merchant, and what."""
+    what = str(row["code"]).replace("-", " ")
+    return f"{row['kind']}: {what}" if row["kind"] else what
 
 
 def shifts(frame: pd.DataFrame, at: Pair = (0, 1)) -> go.Figure:

@@ -202,6 +202,10 @@ def explain_all(
     store: StorePath,
     bundle: BundlePath,
     out: Out,
+    reasons: Annotated[
+        int,
+        typer.Option(help="Samples, drawn at random, that are asked for reason codes too.", min=0),
+    ] = 500,
     workers: Annotated[
         int | None, typer.Option(help="Processes at most; as many as cores if left out.", min=1)
     ] = None,
@@ -220,6 +224,7 @@ def explain_all(
             Bundle.load(bundle),
             out,
             lambda d, n: bar("explaining payments", d, n),
+            reasons=reasons,
             workers=workers,
         )
     console.print(f"{plain(str(out))} is ready.")

@@ -2,6 +2,8 @@
 
     sample, user_id, cutoff, logit, baseline_logit, delta,  of the sample, repeated in its rows; how
     disagreement                                            far both methods disagree, 0 to 1
+    risk, protective                                        reason codes ("code|kind") of samples
+                                                            that were asked; null = was not
     segment, merchant, kind, payments, money_in, money_out  what is folded
     attribution, removed, weight                            logits, by gradients and by taking the
                                                             merchant out (NaN: left in); attention
@@ -35,6 +37,7 @@ BANDS = ("0-7", "8-30", "31-90", "91-180", "181-365", "older")
 KEY, VERSION = b"lbsf-attributions", 3
 SAMPLE_COLUMNS = ["sample", "user_id", "cutoff", "logit", "baseline_logit", "delta"]
 SAMPLE_COLUMNS += ["disagreement"]
+REASON_COLUMNS = ["risk", "protective"]
 SEGMENT_COLUMNS = ["sample", "segment", "merchant", "payments", "money_in", "money_out"]
 _UNEQUAL = ["attribution", "removed", "weight"]
 SEGMENT_COLUMNS += _UNEQUAL

@@ -20,6 +20,7 @@ from lbsf_core.errors import AttributionsError
 from lbsf_core.explain.attributions import (
     BANDS,
     LAST_DAYS,
+    REASON_COLUMNS,
     SAMPLE_COLUMNS,
     SEGMENT_COLUMNS,
     open_attributions,
@@ -27,6 +28,7 @@ from lbsf_core.explain.attributions import (
 from lbsf_core.explain.disagreement import disagreement, removed
 from lbsf_core.explain.gradient import field_names, integrated_gradients
 from lbsf_core.explain.kinds import merchant_kinds
+from lbsf_core.explain.reasons import reasons
 from lbsf_core.explain.result import TOLERANCE
 from lbsf_core.fold.batch import DAY, FoldedBatch
 from lbsf_core.fold.store import FoldedStore
@@ -43,12 +45,19 @@ CHECKED = 8
 Progress = Callable[[int, int], None]
 
 
-def explain_batch(bundle: Bundle, batch: FoldedBatch) -> tuple[pa.Table, pa.Table]:
+def explain_batch(
+    bundle: Bundle, batch: FoldedBatch, asked: Ints | None = None
+) -> tuple[pa.Table, pa.Table]:
     """Merchant-level attributions and weights of B samples with S segments.
+
+    Args:
+        bundle: the model.
+        batch: the samples.
+        asked: those of the store's samples whose reason codes are told too.
 
     Returns:
         Two tables in the order of the batch: S rows (sample, and the columns from `segment` on),
-        and B rows (the columns up to `delta`).
+        and B rows (the columns before it).
     """
     found = integrated_gradients(bundle.model, batch)
     with torch.no_grad():
@@ -89,7 +98,7 @@ def explain_batch(bundle: Bundle, batch: FoldedBatch) -> tuple[pa.Table, pa.Tabl
             segments["attribution"], segments["removed"], sample, len(batch)
         ),
     }
-    return pa.table(segments), pa.table(samples)
+    return pa.table(segments), pa.table(samples | _codes(bundle, batch, asked))
 
 
 def band_of_payment(batch: FoldedBatch) -> Ints:
@@ -98,20 +107,46 @@ def band_of_payment(batch: FoldedBatch) -> Ints:
     return np.searchsorted(np.array(LAST_DAYS), days).astype(np.int64)
 
 
+def asked_reasons(samples: int, most: int) -> Ints:
+    """Samples that are asked for their reason codes: all, or so many drawn at random, in order."""
+    return np.sort(np.random.default_rng(0).permutation(samples)[:most]).astype(np.int64)
+
+
 def explain_chunk(
-    store: FoldedStore, bundle: Bundle, begin: int, end: int
+    store: FoldedStore, bundle: Bundle, begin: int, end: int, asked: Ints | None = None
 ) -> tuple[pa.Table, pa.Table]:
-    """Samples of like size are explained together, and put back in order."""
+    """Samples of like size are explained together, and put back in order.
+
+    Args:
+        store: the samples.
+        bundle: the model.
+        begin, end: which samples, the last not included.
+        asked: samples of the store whose reason codes are told too.
+    """
     whole = store.read(np.arange(begin, end))
     order = np.argsort(whole.segment_counts, kind="stable")
     parts = [
-        explain_batch(bundle, whole.select(order[low:high]))
+        explain_batch(bundle, whole.select(order[low:high]), asked)
         for low, high in runs_of(whole.payment_counts[order], BATCH_PAYMENTS)
     ]
     segments, samples = (pa.concat_tables(tables) for tables in zip(*parts, strict=True))
     return segments.sort_by([(n, "ascending") for n in ("sample", "segment")]), samples.sort_by(
         "sample"
     )
+
+
+def _codes(bundle: Bundle, batch: FoldedBatch, asked: Ints | None) -> dict[str, pa.Array]:
+    """(B,) reason codes of either side, each "code|kind", of the samples that are asked."""
+    found: dict[str, list[Any]] = {name: [None] * len(batch) for name in REASON_COLUMNS}
+    wanted = np.zeros(len(batch), dtype=bool)
+    if asked is not None and not bundle.model.config.user_gap:  # else no merchant can be left out
+        wanted = np.isin(batch.samples, asked)
+    for at in np.flatnonzero(wanted):
+        told = reasons(bundle, batch.select([at]), threshold=1.0, always=True)
+        for name in REASON_COLUMNS:
+            side = getattr(told, name)
+            found[name][at] = list(dict.fromkeys(f"{one.code}|{one.kind}" for one in side))
+    return {name: pa.array(codes, pa.list_(pa.string())) for name, codes in found.items()}
 
 
 def runs_of(counts: Ints, limit: int) -> list[tuple[int, int]]:
@@ -127,7 +162,8 @@ def read_attributions(
     """Attributions that `write_attributions` kept, if they are these samples' and this bundle's.
 
     Returns:
-        One row a segment (`SEGMENT_COLUMNS`) and one row a sample (`SAMPLE_COLUMNS`).
+        One row a segment (`SEGMENT_COLUMNS`) and one row a sample (`SAMPLE_COLUMNS` and
+        `REASON_COLUMNS`).
 
     Raises:
         AttributionsError: it is no such file, was made from another store or other weights, or
@@ -137,9 +173,10 @@ def read_attributions(
     file, about = open_attributions(path)
     if (about["store"], about["bundle"]) != (store.content, bundle.weights_digest()):
         raise AttributionsError(again % "was made from another store or other weights.")
-    table = file.read(columns=list(dict.fromkeys(SAMPLE_COLUMNS + SEGMENT_COLUMNS)))
+    of_sample = SAMPLE_COLUMNS + REASON_COLUMNS
+    table = file.read(columns=list(dict.fromkeys(of_sample + SEGMENT_COLUMNS)))
     first = pc.fill_null(pc.equal(table["segment"], 0), True)
-    samples = table.filter(first).select(SAMPLE_COLUMNS)
+    samples = table.filter(first).select(of_sample)
     segments = table.filter(pc.is_valid(table["segment"])).select(SEGMENT_COLUMNS)
     rows = np.unique(np.linspace(0, len(store.samples) - 1, CHECKED).round().astype(np.int64))
     fresh, _ = explain_batch(bundle, store.read(rows))

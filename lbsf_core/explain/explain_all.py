@@ -30,12 +30,17 @@ from lbsf_core.explain.batch import (
     BATCH_PAYMENTS,
     CHUNK_PAYMENTS,
     Progress,
+    asked_reasons,
     explain_chunk,
     runs_of,
 )
 from lbsf_core.files import atomic_write, code_hash, dump_json
 from lbsf_core.fold.store import FoldedStore, StoreManifest
 from lbsf_core.model.bundle import Bundle, versions
+
+#: Samples that are asked for their reason codes where nobody says how many: enough for the shares
+#: of a cohort of a tenth of them.
+REASONED = 500
 
 
 def write_attributions(
@@ -44,6 +49,7 @@ def write_attributions(
     out: str | Path,
     progress: Progress | None = None,
     *,
+    reasons: int = REASONED,
     workers: int | None = None,
     chunk: int = CHUNK_PAYMENTS,
 ) -> Path:
@@ -58,6 +64,8 @@ def write_attributions(
         bundle: the model.
         out: the file.
         progress: called with (payments done, payments in all).
+        reasons: samples, drawn at random, whose reason codes are told too; each takes several times
+            as long as its attributions.
         workers: processes at most, among which the cores are shared out; by default one a core,
             which is far faster than more threads in one process.
         chunk: payments of a chunk, about.
@@ -70,12 +78,12 @@ def write_attributions(
         raise AttributionsError(f"{out}: is a folder; name a file, such as {out.name}.parquet.")
     about = {"version": VERSION, "store": store.content, "bundle": bundle.weights_digest()}
     counts = store.samples["payments"].to_numpy()
-    with _working_folder(out, _run_key(store, about, chunk)) as work:
+    with _working_folder(out, _run_key(store, about, [chunk, reasons])) as work:
         files = {run: work / f"{run[0]}-{run[1]}.parquet" for run in runs_of(counts, chunk)}
         missing = [run for run, file in files.items() if not file.is_file()]
         total = int(counts.sum())
         done = total - sum(int(counts[slice(*run)].sum()) for run in missing)
-        for run in _explained(store, bundle, missing, work, workers):
+        for run in _explained(store, bundle, missing, work, reasons, workers):
             done += int(counts[slice(*run)].sum())
             if progress:
                 progress(done, total)
@@ -84,16 +92,19 @@ def write_attributions(
     return out
 
 
-def _run_key(store: FoldedStore, about: Mapping[str, Any], chunk: int) -> str:
+def _run_key(store: FoldedStore, about: Mapping[str, Any], sizes: Sequence[int]) -> str:
     """Names everything that a finished chunk depends on."""
-    kinds = resources.files("lbsf_core.explain") / "catalogue" / "kinds.toml"
+    catalogue = resources.files("lbsf_core.explain") / "catalogue"
     facts = {
         **about,
         "folded": store.digest,
         "code": code_hash(),
-        "kinds": hashlib.sha256(kinds.read_bytes()).hexdigest(),
+        "catalogue": [
+            hashlib.sha256((catalogue / name).read_bytes()).hexdigest()
+            for name in ("kinds.toml", "reasons.toml")
+        ],
         "versions": versions(),
-        "sizes": [chunk, BATCH_PAYMENTS],
+        "sizes": [*sizes, BATCH_PAYMENTS],
     }
     return hashlib.sha256(dump_json(facts).encode()).hexdigest()[:16]
 
@@ -128,6 +139,7 @@ def _explained(
     bundle: Bundle,
     runs: Sequence[tuple[int, int]],
     work: Path,
+    reasons: int,
     workers: int | None,
 ) -> Iterator[tuple[int, int]]:
     """Explain and keep these chunks; gives each when it is done."""
@@ -136,10 +148,11 @@ def _explained(
     processes = min(workers or cores or 1, len(runs) // 2)
     if processes < 2:
         for run in runs:
-            _keep_chunk(store, bundle, run, work)
+            _keep_chunk(store, bundle, reasons, run, work)
             yield run
         return
-    start = (store.path, store.manifest, bundle.save(work / "bundle"), (cores or 1) // processes)
+    threads = (cores or 1) // processes
+    start = (store.path, store.manifest, bundle.save(work / "bundle"), reasons, threads)
     pool = ProcessPoolExecutor(processes, get_context("spawn"), _start, start)
     try:
         waiting = {pool.submit(_work, run, work): run for run in runs}
@@ -155,20 +168,23 @@ def _explained(
         pool.shutdown(cancel_futures=True)
 
 
-def _keep_chunk(store: FoldedStore, bundle: Bundle, run: tuple[int, int], work: Path) -> None:
-    segments, samples = explain_chunk(store, bundle, *run)
+def _keep_chunk(
+    store: FoldedStore, bundle: Bundle, reasons: int, run: tuple[int, int], work: Path
+) -> None:
+    asked = asked_reasons(len(store.samples), reasons)
+    segments, samples = explain_chunk(store, bundle, *run, asked)
     with atomic_write(work / f"{run[0]}-{run[1]}.parquet") as path:
         pq.write_table(join(segments, samples), path, compression="zstd")
 
 
-_OPENED: tuple[FoldedStore, Bundle] | None = None
+_OPENED: tuple[FoldedStore, Bundle, int] | None = None
 
 
-def _start(store: Path, manifest: StoreManifest, bundle: Path, threads: int) -> None:
+def _start(store: Path, manifest: StoreManifest, bundle: Path, reasons: int, threads: int) -> None:
     global _OPENED  # noqa: PLW0603 - once in every worker process
     Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(max(1, threads))
-    _OPENED = FoldedStore(store, manifest), Bundle.load(bundle)
+    _OPENED = FoldedStore(store, manifest), Bundle.load(bundle), reasons
 
 
 def _end_with_parent() -> None:

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from lbsf_core.errors import WorkspaceError
 from lbsf_core.evaluate.report import Evaluation, held_out, performance
+from lbsf_core.explain.attributions import REASON_COLUMNS
 from lbsf_core.explain.batch import read_attributions
 from lbsf_core.explain.explain_all import write_attributions
 from lbsf_core.files import atomic_write, dump_json, read_json, sha256
@@ -111,7 +112,9 @@ def build_workspace(
         else:
             write_attributions(folded, model, kept, told("explaining"))
         segments, completeness = read_attributions(folded, model, kept)
-        completeness = completeness.select(["sample", "baseline_logit", "delta", "disagreement"])
+        completeness = completeness.select(
+            ["sample", "baseline_logit", "delta", "disagreement", *REASON_COLUMNS]
+        )
         scores = score_store(folded, model, told("scoring")).to_pandas()
         segments = _write_segments(segments, folder / MERCHANTS)
         samples = _samples(folded, model, scores, segments, completeness.to_pandas())

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import chi2, false_discovery_control, norm
+from scipy.stats import chi2, false_discovery_control, fisher_exact, norm
 
-from lbsf_core.evaluate.intervals import Z95, auc_interval, wilson
+from lbsf_core.evaluate.intervals import Z95, auc_interval, wilson, wilsons
+from lbsf_core.explain.attributions import REASON_COLUMNS
 from lbsf_core.workspace.queries import Tables, where
 from lbsf_core.workspace.types import CohortComparison, SampleFilter
 
@@ -133,6 +134,62 @@ def compare(
         warnings=tuple(warnings),
         beside=tuple(name for name, _ in beside),
     )
+
+
+def reason_mix(
+    tables: Tables, first: SampleFilter, second: SampleFilter, *, side: str = "risk"
+) -> pd.DataFrame:
+    """How often each reason code is given in two cohorts, largest difference first.
+
+    Reason codes were asked of some samples, drawn at random, when the workspace was built.
+
+    Args:
+        tables: of the workspace.
+        first, second: the cohorts.
+        side: "risk" or "protective".
+
+    Returns:
+        code, kind (of merchants, "" = none), asked_a, asked_b (samples), given_a, given_b (of
+        them), share_a, share_b with lo_ and hi_ (95 % Wilson), significant (the shares differ,
+        Fisher's exact test, after Benjamini-Hochberg at 5 %).
+    """
+    if side not in REASON_COLUMNS:
+        raise ValueError(f"side is '{side}'; choose one of {', '.join(REASON_COLUMNS)}.")
+    clauses: list[str] = []
+    parameters: dict[str, Any] = {}
+    for key, chosen in (("a", first), ("b", second)):
+        condition, values = where(chosen, f"{key}_")
+        clauses.append(
+            f"SELECT '{key}' AS side, {side} AS codes FROM read_parquet($samples) "  # noqa: S608
+            f"WHERE {side} IS NOT NULL AND {condition}"
+        )
+        parameters |= values
+    picked = " UNION ALL ".join(clauses)
+    found = tables.ask(
+        f"""
+        WITH asked AS ({picked}), given AS (SELECT side, unnest(codes) AS code FROM asked)
+        SELECT code, count(*) FILTER (side = 'a') AS given_a,
+               count(*) FILTER (side = 'b') AS given_b,
+               (SELECT count(*) FILTER (side = 'a') FROM asked) AS asked_a,
+               (SELECT count(*) FILTER (side = 'b') FROM asked) AS asked_b
+        FROM given GROUP BY code ORDER BY code
+        """,  # noqa: S608 - conditions hold parameters only
+        **parameters,
+    )
+    split = [str(code).partition("|") for code in found["code"]]
+    found["code"], found["kind"] = [one for one, _, _ in split], [kind for _, _, kind in split]
+    for key in ("a", "b"):
+        given, asked = (found[f"{name}_{key}"].to_numpy(np.int64) for name in ("given", "asked"))
+        found[f"share_{key}"], found[f"lo_{key}"], found[f"hi_{key}"] = wilsons(given, asked)
+    counts = found[["given_a", "asked_a", "given_b", "asked_b"]].to_numpy(np.int64)
+    chances = [
+        float(fisher_exact(np.array([[a, of_a - a], [b, of_b - b]])).pvalue)
+        for a, of_a, b, of_b in counts
+    ]
+    found["significant"] = false_discovery_control(chances) < 0.05 if chances else False
+    gap = (found["share_a"] - found["share_b"]).abs()
+    ranked = found.loc[gap.sort_values(ascending=False, kind="stable").index]
+    return ranked.reset_index(drop=True)
 
 
 def _size(name: str, side: pd.DataFrame) -> dict[str, Any]:

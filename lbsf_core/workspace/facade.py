@@ -350,6 +350,12 @@ class Workspace(Portfolio, Nearest, Questions):
         """
         return cohorts.mean_groups(*self._importances([first, second], by))
 
+    def compare_reasons(
+        self, first: SampleFilter, second: SampleFilter, side: str = "risk"
+    ) -> pd.DataFrame:
+        """How often each reason code is given in two cohorts. Columns: see `cohorts.reason_mix`."""
+        return cohorts.reason_mix(self._tables, first, second, side=side)
+
     def cohort_report(
         self,
         first: SampleFilter,

@@ -466,6 +466,15 @@ class FakeWorkspace:
         values = dict(zip(columns, (0.4, 0.1, 0.3, 0.5, 0.0, 0.2, 12, 9), strict=True))
         return pd.DataFrame([{"group": name} | values for name in names])
 
+    def compare_reasons(self, a: SampleFilter, b: SampleFilter, side: str = "risk") -> pd.DataFrame:
+        rows = [
+            (f"{side}-rose", "gambling", 12, 9, 8, 2, 0.66, 0.22, 0.4, 0.06, 0.86, 0.55, True),
+            ("all-stopped", EVIL_TAG, 12, 9, 3, 2, 0.25, 0.22, 0.1, 0.06, 0.5, 0.55, False),
+        ]
+        columns = ["code", "kind", "asked_a", "asked_b", "given_a", "given_b", "share_a", "share_b",
+                   "lo_a", "lo_b", "hi_a", "hi_b", "significant"]  # fmt: skip
+        return pd.DataFrame(rows, columns=columns)
+
     def performance(self) -> Performance:
         return fake_performance()
 

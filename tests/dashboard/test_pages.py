@@ -313,7 +313,7 @@ def test_a_busy_user_stays_bounded(open_page: Open):
 
 def test_two_cohorts_from_filters(open_page: Open):
     at = open_page("cohorts")
-    assert len(charts(at)) == 7
+    assert len(charts(at)) == 8
     assert at.dataframe[0].value["cohort"].tolist()[0].startswith("A: high")
     at.multiselect(key="a_band").set_value(["medium"]).run()
     assert at.dataframe[0].value["cohort"].tolist()[0] == "A: medium risk"
@@ -340,6 +340,17 @@ def test_four_cohorts_two_of_them_in_detail(open_page: Open):
     at.segmented_control(key="cohorts").set_value(2).run()  # a pair that is gone is none to keep
     assert not at.exception
     assert at.dataframe[0].value["cohort"].tolist() == names[:2]
+
+
+def test_reason_codes_of_either_side(open_page: Open):
+    alt = "Share of samples with each reason code in both cohorts"
+    at = open_page("cohorts")
+    ticks = charts(at)[alt]["layout"]["yaxis"]["ticktext"]
+    assert ticks[0] == "gambling: risk rose"
+    assert "<img" not in ticks[1]
+    assert "12 samples of A, 9 samples of B" in words(at)
+    at.segmented_control(key="side").set_value("What speaks for them").run()
+    assert charts(at)[alt]["layout"]["yaxis"]["ticktext"][0] == "gambling: protective rose"
 
 
 def test_a_cohort_is_saved_and_opened_in_another_place(open_page: Open):

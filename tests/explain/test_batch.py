@@ -18,10 +18,17 @@ from hypothesis import strategies as st
 from lbsf_core.errors import AttributionsError
 from lbsf_core.explain import explain_all as running
 from lbsf_core.explain.attributions import BANDS, KEY, join
-from lbsf_core.explain.batch import band_of_payment, explain_batch, read_attributions, runs_of
+from lbsf_core.explain.batch import (
+    asked_reasons,
+    band_of_payment,
+    explain_batch,
+    read_attributions,
+    runs_of,
+)
 from lbsf_core.explain.explain_all import write_attributions
 from lbsf_core.explain.gradient import explain, field_names
 from lbsf_core.explain.kinds import merchant_kinds
+from lbsf_core.explain.reasons import reasons
 from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.model.bundle import Bundle
@@ -131,6 +138,30 @@ def test_a_sample_without_a_payment_keeps_its_row(opened: tuple[FoldedStore, Bun
     assert table["segment"].to_pylist()[1:] == list(range(len(segments)))
 
 
+def test_reason_codes_are_told_of_those_that_are_asked(
+    opened: tuple[FoldedStore, Bundle], kept: Path
+) -> None:
+    store, bundle = opened
+    told_all = pq.read_table(kept, columns=["sample", "risk"]).to_pylist()
+    one = next(row["sample"] for row in told_all if row["risk"] and 0 < row["sample"] < 59)
+    _, samples = explain_batch(bundle, store.read([one - 1, one, one + 1]), np.array([one]))
+    rows = samples.to_pylist()
+    assert [row["risk"] is None for row in rows] == [True, False, True]
+    found = reasons(bundle, store.read([one]), always=True)
+    assert found.risk
+    for side in ("risk", "protective"):
+        told = [f"{one.code}|{one.kind}" for one in getattr(found, side)]
+        assert rows[1][side] == list(dict.fromkeys(told))
+
+
+def test_who_is_asked_is_drawn_once_and_for_all() -> None:
+    assert asked_reasons(5, 9).tolist() == [0, 1, 2, 3, 4]
+    some = asked_reasons(1000, 100)
+    assert len(set(some.tolist())) == 100
+    assert (some == asked_reasons(1000, 100)).all()
+    assert 350 < some.mean() < 650  # not the first ones
+
+
 @given(st.lists(st.integers(0, 50), max_size=30), st.integers(1, 60))
 def test_runs_hold_every_entry_once(counts: list[int], limit: int) -> None:
     runs = runs_of(np.array(counts, dtype=np.int64), limit)
@@ -166,9 +197,9 @@ def test_killed_and_resumed_equals_unbroken(
     explained: list[tuple[int, int]] = []
     original = running.explain_chunk
 
-    def counted(store: FoldedStore, bundle: Bundle, begin: int, end: int):
+    def counted(store: FoldedStore, bundle: Bundle, begin: int, end: int, asked: np.ndarray):
         explained.append((begin, end))
-        return original(store, bundle, begin, end)
+        return original(store, bundle, begin, end, asked)
 
     monkeypatch.setattr(running, "explain_chunk", counted)
     told: list[tuple[int, int]] = []

@@ -313,6 +313,29 @@ def test_others_stand_beside_two_cohorts_and_change_nothing_of_them(workspace: W
     pd.testing.assert_frame_equal(two, alone.spend)
 
 
+def test_reason_codes_are_counted_over_those_that_were_asked(
+    workspace: Workspace, samples: pd.DataFrame
+) -> None:
+    bad, good = SampleFilter(labels=("bad",)), SampleFilter(labels=("good",))
+    found = workspace.compare_reasons(bad, good)
+    assert len(found)
+    told = {label: samples[samples["label"] == label]["risk"] for label in ("bad", "good")}
+    assert (found["asked_a"] == told["bad"].notna().sum()).all()
+    for row in found.itertuples():
+        code = f"{row.code}|{row.kind}"
+        given = [sum(code in codes for codes in told[label].dropna()) for label in ("bad", "good")]
+        assert [row.given_a, row.given_b] == given
+        assert row.share_a == pytest.approx(given[0] / row.asked_a)
+        assert row.lo_a <= row.share_a <= row.hi_a
+    gap = (found["share_a"] - found["share_b"]).abs()
+    assert (np.diff(gap) <= 1e-12).all()
+    same = workspace.compare_reasons(SampleFilter(), SampleFilter(), "protective")
+    assert not same["significant"].any()
+    assert workspace.compare_reasons(SampleFilter(user="nobody"), SampleFilter(user="no")).empty
+    with pytest.raises(ValueError, match="choose one of risk, protective"):
+        workspace.compare_reasons(bad, good, "1; DROP")
+
+
 def test_spend_is_per_covered_month(
     workspace: Workspace, tiny_workspace: Path, samples: pd.DataFrame
 ) -> None:
