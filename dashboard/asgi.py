@@ -13,11 +13,15 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from time import time
 
 import streamlit as st
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dashboard.components.guide import FIRST_VISIT
 
 #: Everything comes from this server. The escape function keeps data text from being read as markup;
 #: this is the second lock: were it ever to fail, the browser still asks no other address.
@@ -71,6 +75,32 @@ class SecurityHeaders:
         await self.app(scope, receive, with_headers)
 
 
+class FirstVisit:
+    """Gives a browser a cookie that says when it first came, so that the tour can be offered."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or FIRST_VISIT in HTTPConnection(scope).cookies:
+            await self.app(scope, receive, send)
+            return
+
+        async def with_cookie(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if headers.get("content-type", "").startswith("text/html"):
+                    headers.append(
+                        "Set-Cookie",
+                        f"{FIRST_VISIT}={int(time())}; Path=/; Max-Age=31536000; SameSite=Lax; "
+                        "HttpOnly",
+                    )
+            await send(message)
+
+        await self.app(scope, receive, with_cookie)
+
+
 def _warm_up() -> None:
     """Open the workspace and run the model once. A failure is left for the page to explain."""
     from dashboard import warm
@@ -117,5 +147,5 @@ app = st.App(
     Path(__file__).with_name("app.py"),
     lifespan=_lifespan,
     on_script_error=_on_script_error,
-    middleware=[Middleware(SecurityHeaders)],
+    middleware=[Middleware(SecurityHeaders), Middleware(FirstVisit)],
 )

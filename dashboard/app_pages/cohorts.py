@@ -70,8 +70,8 @@ def _cohorts(source: state.Source, count: int, summary: Summary) -> dict[str, Sa
     """Name -> filter of each, in the order of their letters; drawn two in a row."""
     found: dict[str, SampleFilter] = {}
     for begin in range(0, count, 2):
-        for place, box in zip(range(begin, count), st.columns(2, border=True), strict=False):
-            with box:
+        for place, box in zip(range(begin, count), st.columns(2), strict=False):
+            with box.container(border=True, height="stretch"):
                 name, where = _cohort(source, place, summary)
             found[name if name not in found else f"{name} ({LETTERS[place]})"] = where
     return found

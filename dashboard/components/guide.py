@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import time
+
 import streamlit as st
 
 #: Word -> what it means here, in one sentence.
@@ -46,15 +48,31 @@ TOUR = {
     "true they are, what other models reach, and whether the population has moved.",
 }
 _STEP = "tour_step"
+#: Cookie that the server gives a browser that has none: when it first came, in Unix seconds.
+FIRST_VISIT = "lbsf_first_visit"
+#: Seconds after which nobody is new any more.
+NEW_S = 600
 
 
 def show() -> None:
     """A popover with the words, and the button that starts the tour."""
     with st.popover("Help", icon=":material/help:"):
-        if st.button("Take the tour", icon=":material/explore:", key="tour"):
-            st.session_state[_STEP] = 0
-            tour()
         st.markdown("  \n".join(f"**{word}**: {means}" for word, means in WORDS.items()))
+    # Not in the popover, which would lie over the tour.
+    new = _STEP not in st.session_state and _first_visit(
+        st.context.cookies.get(FIRST_VISIT), time()
+    )
+    if st.button(
+        "New here? Take the tour" if new else "Tour", icon=":material/explore:", key="tour",
+        type="secondary" if new else "tertiary",
+    ):  # fmt: skip
+        st.session_state[_STEP] = 0
+        tour()
+
+
+def _first_visit(since: str | None, now: float) -> bool:
+    """Whether this browser came here for the first time a moment ago, by its cookie."""
+    return since is not None and since.isdecimal() and 0 <= now - int(since) < NEW_S
 
 
 @st.dialog("A tour in four steps", width="medium")

@@ -8,7 +8,9 @@ import socket
 import pytest
 
 from dashboard import serve as serving
-from dashboard.asgi import HEADERS, SecurityHeaders
+from dashboard.asgi import HEADERS, FirstVisit, SecurityHeaders
+from dashboard.components import guide
+from dashboard.components.guide import FIRST_VISIT
 from lbsf_core.errors import LbsfError, WorkspaceError
 
 
@@ -44,6 +46,36 @@ def test_the_address_is_one_that_a_browser_understands():
 def test_only_the_loopback_address_limits_the_names_it_answers_to():
     assert any("allowedHosts" in part for part in serving._command("127.0.0.1", 1))
     assert not any("allowedHosts" in part for part in serving._command("10.0.0.4", 1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "cookie", "given"),
+    [
+        (b"text/html; charset=utf-8", b"", True),
+        (b"text/css", b"", False),
+        (b"text/html", FIRST_VISIT.encode() + b"=12; other=1", False),
+    ],
+)
+def test_a_browser_is_told_once_when_it_first_came(kind: bytes, cookie: bytes, given: bool):
+    sent = []
+
+    async def app(scope, receive, send):
+        headers = [(b"content-type", kind)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "headers": [(b"cookie", cookie)]}
+    asyncio.run(FirstVisit(app)(scope, None, send))
+    told = dict(sent[0]["headers"]).get(b"set-cookie", b"").decode()
+    assert bool(told) == given
+    if given:
+        since = told.partition("=")[2].partition(";")[0]
+        assert guide._first_visit(since, float(since) + 5)
+        assert not guide._first_visit(since, float(since) + guide.NEW_S)
+        assert "HttpOnly" in told
+    assert not guide._first_visit("when?", 0.0)
 
 
 def test_every_answer_carries_the_headers():
