@@ -111,6 +111,14 @@ def recover(target: str | Path) -> None:
         aside.rename(target)
 
 
+def link(source: Path, target: Path) -> None:
+    """A hard link where possible, since nobody changes a written file; else a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def sha256(path: str | Path) -> str:
     """SHA-256 of a file's bytes, as hex."""
     with Path(path).open("rb") as file:

@@ -64,6 +64,14 @@ def bench_explain(
     _result("explain", run(timeshap=timeshap or default_timeshap()), as_json)
 
 
+@bench.command("update")
+def bench_update(as_json: AsJson = False) -> None:
+    """Score again after one more payment, for short and long histories."""
+    from lbsf_core.bench.update import bench_update as run
+
+    _result("update", run(), as_json)
+
+
 @bench.command("dashboard")
 def bench_dashboard(
     out: Annotated[Path, typer.Option("--out", help="Where the workspace is made, or was.")] = Path(

@@ -183,3 +183,40 @@ def score(
     write_scores(scores, out)
     seconds = time.perf_counter() - start
     show(f"{out}", [("samples", f"{len(scores):,}"), ("seconds", f"{seconds:.1f}")])
+
+
+@app.command()
+def update(
+    store: StorePath,
+    bundle: BundlePath,
+    payments: Annotated[
+        Path, typer.Option(help="New payments, made by `lbsf ingest` with the store's mapping.")
+    ],
+    out: Out,
+    states: Annotated[
+        Path | None,
+        typer.Option(help="Where merchants' states are kept; beside the store if left out."),
+    ] = None,
+) -> None:
+    """Add payments to a store and write every score: only what they touch is done again.
+
+    The first time, and with another bundle, every merchant is encoded once.
+    """
+    from lbsf_core.fold.store import FoldedStore
+    from lbsf_core.model.bundle import Bundle
+    from lbsf_core.score.scorer import write_scores
+    from lbsf_core.score.update import update as run
+
+    start = time.perf_counter()
+    with bar_of() as bar:
+        done = run(
+            FoldedStore.open(store), Bundle.load(bundle), payments, states=states, progress=bar
+        )
+    write_scores(done.scores, out)
+    moved = abs(done.scores["pd"].to_numpy()[done.appended.samples] - done.before)
+    rows = [*done.appended.rows(), ("segments encoded again", f"{done.encoded:,}")]
+    if len(moved):
+        rows.append(("largest move of a PD", f"{moved.max():.2%}"))
+    if done.made:
+        rows.append(("states", "of all merchants made first"))
+    show(f"{out}", [*rows, ("seconds", f"{time.perf_counter() - start:.1f}")])

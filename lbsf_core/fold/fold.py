@@ -50,11 +50,9 @@ from lbsf_core.fold.store import (
     FoldedStore,
     StoreManifest,
 )
-from lbsf_core.fold.writer import PaymentsWriter
+from lbsf_core.fold.writer import ROW_GROUP, PaymentsWriter
 from lbsf_core.payments.schema import read_metadata
 
-#: Rows of a Parquet row group: small enough that one user is a small read, large enough to scan.
-ROW_GROUP = 61_440
 #: Payments that are grouped at a time (a user with more is grouped whole).
 PART = 1_000_000
 

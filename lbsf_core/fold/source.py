@@ -51,9 +51,9 @@ def read_samples(path: Path) -> Samples:
     raw = pq.read_table(path)
     table = pa.table(
         {
-            "user_id": _column(raw, "user_id", pa.string()),
-            "cutoff": _column(raw, "cutoff", TIME),
-            "label": _column(raw, "label", pa.float64()),
+            "user_id": column_of(raw, "user_id", pa.string()),
+            "cutoff": column_of(raw, "cutoff", TIME),
+            "label": column_of(raw, "label", pa.float64()),
         }
     )
     if table["user_id"].null_count or table["cutoff"].null_count:
@@ -75,7 +75,12 @@ def read_samples(path: Path) -> Samples:
     return Samples(table, users, np.cumsum(fresh) - 1)
 
 
-def _column(table: pa.Table, name: str, kind: pa.DataType) -> pa.ChunkedArray:
+def column_of(table: pa.Table, name: str, kind: pa.DataType) -> pa.ChunkedArray:
+    """A column as one kind; a time without a zone reads as UTC.
+
+    Raises:
+        IngestError: there is no such column.
+    """
     if name not in table.column_names:
         raise IngestError(f"it has no column {name}")
     column = table[name]
@@ -189,20 +194,20 @@ class Source:
             list(range(first, last + 1)), columns=names, use_threads=False
         )
         raw = raw.slice(start - self._starts[first], stop - start)
-        columns = {name: _words(raw[name]) for name in names[:2]}
-        columns["timestamp"] = _column(raw, "timestamp", TIME).combine_chunks()
-        amount = _column(raw, "amount", pa.float64()).combine_chunks()
+        columns = {name: words(raw[name]) for name in names[:2]}
+        columns["timestamp"] = column_of(raw, "timestamp", TIME).combine_chunks()
+        amount = column_of(raw, "amount", pa.float64()).combine_chunks()
         columns["amount"] = pc.add(amount, 0.0)
         for field in self.extra:
             if field.is_string:
-                columns[field.name] = _words(raw[field.name])
+                columns[field.name] = words(raw[field.name])
             else:
                 kind = TIME if field.sql_type == "TIMESTAMPTZ" else pa.float64()
-                columns[field.name] = _column(raw, field.name, kind).combine_chunks()
+                columns[field.name] = column_of(raw, field.name, kind).combine_chunks()
         return columns
 
 
-def _words(column: pa.ChunkedArray) -> pa.DictionaryArray:
+def words(column: pa.ChunkedArray) -> pa.DictionaryArray:
     """A text column as one dictionary array."""
     if not column.num_chunks:
         return pa.array([], WORDS)

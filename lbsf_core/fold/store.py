@@ -1,9 +1,12 @@
 """The folded store on disk: open it, read one user, or stream batches.
 
 STORE/payments.parquet   one row a kept payment, sorted by (sample, segment, timestamp)
+STORE/added-0001.parquet the same for samples that `append.py` gave new payments, with all they
+                         have; what they had before lies unread where it was
 STORE/samples.parquet    one row a sample, sorted by (user, cutoff); `row_start` says where
-                         its payments begin, so one user is a read of one row group
-STORE/manifest.json      versions, window, caps, fields, SHA-256 of both files and of the sources
+                         its payments begin, so one user is a read of one row group; `file`
+                         in which file that is, 0 = payments.parquet
+STORE/manifest.json      versions, window, caps, fields, SHA-256 of the files and of the sources
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from lbsf_core.payments.schema import Field, FieldKind
 
 STORE_VERSION = 1
 PAYMENTS, SAMPLES, MANIFEST = "payments.parquet", "samples.parquet", "manifest.json"
+ADDED = "added-{:04d}.parquet"
 _AGAIN = "Make the store again with `lbsf fold`."
 
 #: Payments that are read from disk at a time when batches are streamed.
@@ -97,10 +101,10 @@ class FoldedStore:
             raise StoreError(
                 f"{path / MANIFEST}: does not hold together ({error}). {_AGAIN}"
             ) from error
-        if not manifest.files or set(manifest.files) != {PAYMENTS, SAMPLES}:
+        if not manifest.files or set(manifest.files) != {SAMPLES, *_payment_files(manifest)}:
             raise StoreError(
-                f"{path}: the manifest must name {PAYMENTS} and {SAMPLES} and nothing else; "
-                f"refused. {_AGAIN}"
+                f"{path}: the manifest must name {PAYMENTS}, {SAMPLES}, what was added and nothing "
+                f"else; refused. {_AGAIN}"
             )
         if verify:
             check_hashes(path, manifest.files, StoreError, _AGAIN)
@@ -131,22 +135,21 @@ class FoldedStore:
 
         Columns: sample, user_id, cutoff, label, window_start, payments, segments, row_start,
         money_in, money_out, first_payment, last_payment, dropped_payments, dropped_merchants,
-        dropped_amount.
+        dropped_amount; and file, where payments were added since the fold.
         """
         table: pd.DataFrame = pq.read_table(self.path / SAMPLES).to_pandas()
         return table
 
-    @cached_property
-    def _file(self) -> pq.ParquetFile:
-        texts = ["merchant", "description"]
-        texts += [f.name for f in self.manifest.extra_fields if f.is_string]
-        return pq.ParquetFile(self.path / PAYMENTS, read_dictionary=texts)
+    @property
+    def payment_files(self) -> tuple[Path, ...]:
+        """Where payments lie, by the number that `file` gives."""
+        return tuple(self.path / name for name in _payment_files(self.manifest))
 
     @cached_property
-    def _group_starts(self) -> Ints:
-        meta = self._file.metadata
-        rows = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
-        return np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
+    def _files(self) -> tuple[_PaymentsFile, ...]:
+        texts = ["merchant", "description"]
+        texts += [f.name for f in self.manifest.extra_fields if f.is_string]
+        return tuple(_PaymentsFile.open(path, texts) for path in self.payment_files)
 
     def find(self, user_id: str, cutoff: pd.Timestamp | None = None) -> int:
         """Number of the sample of a user: the one at `cutoff`, or the latest.
@@ -177,23 +180,31 @@ class FoldedStore:
         unknown = numbers[(numbers < 0) | (numbers >= len(self.samples))]
         if len(unknown):
             raise StoreError(f"{self.path}: has no sample {unknown[0]}.")
-        starts = self.samples["row_start"].to_numpy()[numbers]
         counts = self.samples["payments"].to_numpy()[numbers]
-        wanted = counts > 0
-        first = np.searchsorted(self._group_starts, starts[wanted], side="right") - 1
-        last = np.searchsorted(self._group_starts, (starts + counts)[wanted] - 1, side="right") - 1
-        groups = np.unique(expand(first, last - first + 1))
-        table = self._file.read_row_groups(groups.tolist())
-        # Where each wanted row lies in what was read: rows of earlier groups not read are missing.
-        widths = np.diff(self._group_starts)[groups]
-        base = np.zeros(len(self._group_starts), dtype=np.int64)
-        base[groups] = np.cumsum(widths) - widths
-        rows = expand(starts, counts)
-        group = np.searchsorted(self._group_starts, rows, side="right") - 1
-        local = rows - self._group_starts[group] + base[group]
-        if len(local) != table.num_rows or not np.array_equal(local, np.arange(len(local))):
-            table = table.take(pa.array(local))
-        return self._batch(numbers, counts, table)
+        return self._batch(numbers, counts, self.rows(numbers))
+
+    def rows(self, samples: npt.ArrayLike) -> pa.Table:
+        """All payments of some samples (numbers in the store, any order), sample by sample.
+
+        Columns: sample, segment, merchant, description, timestamp, amount and the extra fields, as
+        they lie on the disk, texts as numbers of words.
+        """
+        numbers = np.asarray(samples, dtype=np.int64)
+        starts, counts = (
+            self.samples[name].to_numpy()[numbers] for name in ("row_start", "payments")
+        )
+        if len(self._files) == 1:
+            return self._files[0].rows(starts, counts)
+        file = self.samples["file"].to_numpy()[numbers]
+        used = np.unique(file)
+        tables = [self._files[f].rows(starts[file == f], counts[file == f]) for f in used]
+        if len(tables) < 2:
+            return tables[0] if tables else self._files[0].rows(starts, counts)
+        # Where each sample's rows lie in what was read, one file after another.
+        order = np.argsort(file, kind="stable")
+        base = np.empty(len(numbers), dtype=np.int64)
+        base[order] = np.cumsum(counts[order]) - counts[order]
+        return pa.concat_tables(tables).take(pa.array(expand(base, counts)))
 
     def _batch(self, numbers: Ints, counts: Ints, table: pa.Table) -> FoldedBatch:
         """A batch from the rows of whole samples; segment borders come from run boundaries."""
@@ -246,6 +257,43 @@ class FoldedStore:
             order = np.argsort(part.segment_counts, kind="stable")
             for low, high in _runs(part.payment_counts[order], max_payments):
                 yield part.select(order[low:high])
+
+
+def _payment_files(manifest: StoreManifest) -> tuple[str, ...]:
+    """Names of the files with payments that a manifest should hold beside the samples."""
+    return (PAYMENTS, *(ADDED.format(n) for n in range(1, len(manifest.files) - 1)))
+
+
+@dataclass(frozen=True)
+class _PaymentsFile:
+    """One file of payments, and at which rows its row groups start."""
+
+    file: pq.ParquetFile
+    group_starts: Ints
+
+    @classmethod
+    def open(cls, path: Path, texts: list[str]) -> _PaymentsFile:
+        file = pq.ParquetFile(path, read_dictionary=texts)
+        rows = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+        return cls(file, np.concatenate([[0], np.cumsum(rows)]).astype(np.int64))
+
+    def rows(self, starts: Ints, counts: Ints) -> pa.Table:
+        """Rows starts[i]:starts[i] + counts[i], one run after another."""
+        wanted = counts > 0
+        first = np.searchsorted(self.group_starts, starts[wanted], side="right") - 1
+        last = np.searchsorted(self.group_starts, (starts + counts)[wanted] - 1, side="right") - 1
+        groups = np.unique(expand(first, last - first + 1))
+        table = self.file.read_row_groups(groups.tolist())
+        # Where each wanted row lies in what was read: rows of earlier groups not read are missing.
+        widths = np.diff(self.group_starts)[groups]
+        base = np.zeros(len(self.group_starts), dtype=np.int64)
+        base[groups] = np.cumsum(widths) - widths
+        rows = expand(starts, counts)
+        group = np.searchsorted(self.group_starts, rows, side="right") - 1
+        local = rows - self.group_starts[group] + base[group]
+        if len(local) != table.num_rows or not np.array_equal(local, np.arange(len(local))):
+            table = table.take(pa.array(local))
+        return table
 
 
 def _runs(counts: Ints, limit: int) -> Iterator[tuple[int, int]]:

@@ -11,6 +11,9 @@ import pyarrow.parquet as pq
 from lbsf_core.fold.source import TIME
 from lbsf_core.payments.schema import Field
 
+#: Rows of a Parquet row group: small enough that one user is a small read, large enough to scan.
+ROW_GROUP = 61_440
+
 
 class PaymentsWriter:
     """Writes payments in row groups of one size, whatever the parts they come in."""

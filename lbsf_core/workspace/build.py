@@ -11,8 +11,6 @@ DIR/manifest.json              versions and SHA-256 of all of it
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,8 @@ from lbsf_core.evaluate.report import Evaluation, held_out, performance
 from lbsf_core.explain.attributions import REASON_COLUMNS
 from lbsf_core.explain.batch import read_attributions
 from lbsf_core.explain.explain_all import write_attributions
-from lbsf_core.files import atomic_write, dump_json, read_json, sha256
+from lbsf_core.files import atomic_write, dump_json, link, read_json, sha256
+from lbsf_core.fold.append import compact
 from lbsf_core.fold.store import PAYMENTS, FoldedStore
 from lbsf_core.fold.store import SAMPLES as STORE_SAMPLES
 from lbsf_core.model.bundle import Bundle
@@ -106,9 +105,13 @@ def build_workspace(
 
     with atomic_write(out) as folder:
         folder.mkdir()
+        if len(folded.payment_files) > 1:  # payments were added: queries want one file
+            folded = compact(folded, folder / "store")
+        else:
+            _copy(Path(store), folder / "store")
         kept = folder / ATTRIBUTIONS
         if attributions:
-            _link(Path(attributions), kept)
+            link(Path(attributions), kept)
         else:
             write_attributions(folded, model, kept, told("explaining"))
         segments, completeness = read_attributions(folded, model, kept)
@@ -131,7 +134,6 @@ def build_workspace(
         found = report.performance() if report else performance(*held_out(samples))
         found |= compared
         (folder / PERFORMANCE).write_text(dump_json(found), encoding="utf-8")
-        _copy(Path(store), folder / "store")
         _copy(Path(bundle), folder / "bundle")
         names = [SAMPLES, MERCHANTS, MONTHS, EMBEDDINGS, ATTRIBUTIONS, PERFORMANCE]
         names += [f"store/{MANIFEST}", f"bundle/{BUNDLE_MANIFEST}"]
@@ -264,12 +266,4 @@ def _copy(source: Path, target: Path) -> None:
     """Copy a flat folder."""
     target.mkdir()
     for path in source.iterdir():
-        _link(path, target / path.name)
-
-
-def _link(source: Path, target: Path) -> None:
-    """A hard link where possible, since both sides never change a file; else a copy."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+        link(path, target / path.name)

@@ -111,7 +111,7 @@ def test_the_score_is_opened_level_by_level(page: Page, browser: Browser, demo: 
     assert ticks[0] == "Nothing" and ticks[-1] == "The payment" and "amount" in ticks
     other = browser.new_context(viewport=SCREEN).new_page()
     visit(other, page.url)
-    assert other.locator(".st-key-adds_up .ytick").all_text_contents() == ticks
+    expect(other.locator(".st-key-adds_up .ytick")).to_have_text(ticks)  # waits for the panel
     other.context.close()
     for gone in ("payment=", "merchant="):
         page.get_by_role("button", name="Back").click()

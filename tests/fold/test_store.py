@@ -73,7 +73,7 @@ def test_one_user_is_read_across_row_groups(
     whole = fold_rows(tmp_path, payments, labels)
     monkeypatch.setattr(fold_module, "ROW_GROUP", 2048)
     cut = fold_rows(tmp_path, payments, labels, name="cut")
-    assert cut._file.metadata.num_row_groups > 3 > whole._file.metadata.num_row_groups
+    assert cut._files[0].file.num_row_groups > 3 > whole._files[0].file.num_row_groups
     for rows in ([0], [4], [3, 1], [2, 2], range(5)):
         same(cut.read(list(rows)), whole.read(list(rows)))
 
