@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -45,6 +45,11 @@ app.add_typer(bench, name="bench")
 console = Console(stderr=True)
 
 Out = Annotated[Path, typer.Option("--out", help="Where to write; replaced if it exists.")]
+EngineName = Annotated[
+    Literal["local", "spark"],
+    typer.Option("--engine", help="Where the work is done; spark needs its extra, and Java."),
+]
+Master = Annotated[str, typer.Option(help="Of --engine spark, as Spark writes it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 StorePath = Annotated[Path, typer.Argument(help="Folded store, made by `lbsf fold`.")]
 BundlePath = Annotated[Path, typer.Argument(help="Bundle, made by `lbsf train`.")]

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from lbsf_core.cli.common import (
+    EngineName,
+    Master,
     Out,
     Seed,
     app,
@@ -17,6 +19,7 @@ from lbsf_core.cli.common import (
     show,
 )
 from lbsf_core.config import FoldConfig
+from lbsf_core.spark import LOCAL
 
 
 @app.command()
@@ -109,11 +112,18 @@ def fold(
             "spills to disk."
         ),
     ] = None,
+    engine: EngineName = "local",
+    master: Master = LOCAL,
 ) -> None:
     """Fold payments by merchant at every (user, cutoff) of the labels."""
     from lbsf_core.fold.fold import fold as run
 
     config = FoldConfig(window_days, max_merchants, max_payments)
     with console.status("folding"):
-        summary = run(payments, labels, out, config, memory_limit=memory_limit)
+        if engine == "spark":
+            from lbsf_core.fold.spark import fold_on_spark
+
+            summary = fold_on_spark(payments, labels, out, config, master=master)
+        else:
+            summary = run(payments, labels, out, config, memory_limit=memory_limit)
     show(f"{out}", summary.rows())

@@ -12,6 +12,8 @@ from lbsf_core.cli.common import (
     AsJson,
     BundlePath,
     Cutoff,
+    EngineName,
+    Master,
     Out,
     Seed,
     StorePath,
@@ -25,6 +27,7 @@ from lbsf_core.cli.common import (
     show,
 )
 from lbsf_core.errors import LbsfError
+from lbsf_core.spark import LOCAL
 
 if TYPE_CHECKING:
     from lbsf_core.explain.result import Explanation
@@ -209,6 +212,8 @@ def explain_all(
     workers: Annotated[
         int | None, typer.Option(help="Processes at most; as many as cores if left out.", min=1)
     ] = None,
+    engine: EngineName = "local",
+    master: Master = LOCAL,
 ) -> None:
     """Explain every sample at merchant level: for `lbsf importance`, `lbsf workspace`, cohorts.
 
@@ -218,6 +223,12 @@ def explain_all(
     from lbsf_core.fold.store import FoldedStore
     from lbsf_core.model.bundle import Bundle
 
+    if engine == "spark":
+        from lbsf_core.explain.spark import explain_on_spark
+
+        explain_on_spark(FoldedStore.open(store), bundle, out, master=master, reasons=reasons)
+        console.print(f"{plain(str(out))} is ready.")
+        return
     with bar_of() as bar:
         write_attributions(
             FoldedStore.open(store),

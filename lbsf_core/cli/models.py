@@ -10,6 +10,8 @@ import typer
 
 from lbsf_core.cli.common import (
     BundlePath,
+    EngineName,
+    Master,
     Out,
     Seed,
     SettingsPath,
@@ -20,6 +22,7 @@ from lbsf_core.cli.common import (
 )
 from lbsf_core.config import ModelConfig, PretrainConfig, TrainConfig
 from lbsf_core.settings import load_settings, override
+from lbsf_core.spark import LOCAL
 
 WIDTH = f"Size of every vector ({ModelConfig.width})."
 
@@ -166,6 +169,8 @@ def score(
     prior: Annotated[
         float | None, typer.Option(help="Default rate here, where it is not that of training.")
     ] = None,
+    engine: EngineName = "local",
+    master: Master = LOCAL,
 ) -> None:
     """Write the calibrated PD and the logit of every sample."""
     from lbsf_core.fold.store import FoldedStore
@@ -173,13 +178,18 @@ def score(
     from lbsf_core.score.scorer import score_store, write_scores
 
     start = time.perf_counter()
-    with bar_of() as bar:
-        scores = score_store(
-            FoldedStore.open(store),
-            Bundle.load(bundle),
-            lambda d, n: bar("scoring", d, n),
-            prior=prior,
-        )
+    if engine == "spark":
+        from lbsf_core.score.spark import score_on_spark
+
+        scores = score_on_spark(FoldedStore.open(store), bundle, master=master, prior=prior)
+    else:
+        with bar_of() as bar:
+            scores = score_store(
+                FoldedStore.open(store),
+                Bundle.load(bundle),
+                lambda d, n: bar("scoring", d, n),
+                prior=prior,
+            )
     write_scores(scores, out)
     seconds = time.perf_counter() - start
     show(f"{out}", [("samples", f"{len(scores):,}"), ("seconds", f"{seconds:.1f}")])

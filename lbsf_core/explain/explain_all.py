@@ -10,10 +10,11 @@ import glob
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from importlib import resources
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -41,6 +42,10 @@ from lbsf_core.model.bundle import Bundle, versions
 #: Samples that are asked for their reason codes where nobody says how many: enough for the shares
 #: of a cohort of a tenth of them.
 REASONED = 500
+Run = tuple[int, int]
+#: Explains and keeps chunks of a store (bundle, chunks, folder, samples asked for reasons); gives
+#: each when it is done.
+Explained = Callable[[FoldedStore, Bundle, Sequence[Run], Path, int], Iterator[Run]]
 
 
 def write_attributions(
@@ -52,6 +57,7 @@ def write_attributions(
     reasons: int = REASONED,
     workers: int | None = None,
     chunk: int = CHUNK_PAYMENTS,
+    explained: Explained | None = None,
 ) -> Path:
     """Explain every sample and keep the result in the Parquet file `out` (written atomically).
 
@@ -69,6 +75,7 @@ def write_attributions(
         workers: processes at most, among which the cores are shared out; by default one a core,
             which is far faster than more threads in one process.
         chunk: payments of a chunk, about.
+        explained: explains and keeps chunks elsewhere than in processes of this machine.
 
     Raises:
         AttributionsError: `out` is a folder, another run is writing it, or a process was ended.
@@ -83,7 +90,9 @@ def write_attributions(
         missing = [run for run, file in files.items() if not file.is_file()]
         total = int(counts.sum())
         done = total - sum(int(counts[slice(*run)].sum()) for run in missing)
-        for run in _explained(store, bundle, missing, work, reasons, workers):
+        if explained is None:
+            explained = partial(_explained, workers=workers)
+        for run in explained(store, bundle, missing, work, reasons):
             done += int(counts[slice(*run)].sum())
             if progress:
                 progress(done, total)
@@ -140,6 +149,7 @@ def _explained(
     runs: Sequence[tuple[int, int]],
     work: Path,
     reasons: int,
+    *,
     workers: int | None,
 ) -> Iterator[tuple[int, int]]:
     """Explain and keep these chunks; gives each when it is done."""
@@ -148,7 +158,7 @@ def _explained(
     processes = min(workers or cores or 1, len(runs) // 2)
     if processes < 2:
         for run in runs:
-            _keep_chunk(store, bundle, reasons, run, work)
+            keep_chunk(store, bundle, reasons, run, work)
             yield run
         return
     threads = (cores or 1) // processes
@@ -168,9 +178,10 @@ def _explained(
         pool.shutdown(cancel_futures=True)
 
 
-def _keep_chunk(
+def keep_chunk(
     store: FoldedStore, bundle: Bundle, reasons: int, run: tuple[int, int], work: Path
 ) -> None:
+    """Explain one chunk and keep it in its file."""
     asked = asked_reasons(len(store.samples), reasons)
     segments, samples = explain_chunk(store, bundle, *run, asked)
     with atomic_write(work / f"{run[0]}-{run[1]}.parquet") as path:
@@ -197,4 +208,4 @@ def _end_with_parent() -> None:
 
 def _work(run: tuple[int, int], work: Path) -> None:
     assert _OPENED is not None  # noqa: S101 - set when the worker started
-    _keep_chunk(*_OPENED, run, work)
+    keep_chunk(*_OPENED, run, work)

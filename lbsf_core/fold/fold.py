@@ -51,7 +51,7 @@ from lbsf_core.fold.store import (
     StoreManifest,
 )
 from lbsf_core.fold.writer import ROW_GROUP, PaymentsWriter
-from lbsf_core.payments.schema import read_metadata
+from lbsf_core.payments.schema import Field, read_metadata
 
 #: Payments that are grouped at a time (a user with more is grouped whole).
 PART = 1_000_000
@@ -141,7 +141,7 @@ def fold(
                 "Make both with `lbsf ingest` and `lbsf ingest-labels`."
             ) from error
         pq.write_table(
-            _samples_table(samples, counted, config),
+            samples_table(samples, counted, config),
             folder / SAMPLES,
             compression="zstd",
             compression_level=1,
@@ -164,11 +164,11 @@ def fold(
             files={name: sha256(folder / name) for name in (PAYMENTS, SAMPLES)},
         )
         (folder / MANIFEST).write_text(dump_json(manifest.to_dict()), encoding="utf-8")
-    return _summary(FoldedStore.open(out, verify=False))
+    return summary_of(FoldedStore.open(out, verify=False))
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """Some users' folded payments, and what is known of each of their samples."""
 
     table: pa.Table
@@ -187,7 +187,7 @@ def _fold_parts(
     """Fold all runs into `target`; gives the columns of the samples table that are counted."""
     size = len(samples.user)
     counted: dict[str, npt.NDArray[np.generic]] = {
-        name: np.zeros(size, dtype) for name, dtype in _COUNTED.items()
+        name: np.zeros(size, dtype) for name, dtype in COUNTED.items()
     }
     with PaymentsWriter(target, source.extra, ROW_GROUP) as writer:
         for part in _ahead(pool, source, samples, runs, config):
@@ -198,7 +198,7 @@ def _fold_parts(
 
 
 #: Columns of the samples table that the fold counts.
-_COUNTED = {
+COUNTED = {
     "payments": np.int64,
     "segments": np.int64,
     "money_in": np.float64,
@@ -213,20 +213,20 @@ _COUNTED = {
 
 def _ahead(
     pool: ThreadPoolExecutor, source: Source, samples: Samples, runs: Runs, config: FoldConfig
-) -> Iterator[_Part]:
+) -> Iterator[Part]:
     """The parts in order, folded by threads while the caller writes those before."""
     per_user = np.bincount(samples.user, minlength=len(samples.users))
-    waiting: deque[Future[_Part]] = deque()
+    waiting: deque[Future[Part]] = deque()
     for begin, end in runs.parts(per_user[runs.user], PART):
         if len(waiting) >= (os.cpu_count() or 1):
             yield waiting.popleft().result()
         some = Runs(runs.user[begin:end], runs.start[begin:end], runs.stop[begin:end])
-        waiting.append(pool.submit(_fold_part, source, samples, some, config))
+        waiting.append(pool.submit(fold_part, source, samples, some, config))
     while waiting:
         yield waiting.popleft().result()
 
 
-def _fold_part(source: Source, samples: Samples, runs: Runs, config: FoldConfig) -> _Part:
+def fold_part(source: Source, samples: Samples, runs: Runs, config: FoldConfig) -> Part:
     """Read and fold the rows of neighbouring runs."""
     start, stop = int(runs.start[0]), int(runs.stop[-1])
     columns = source.read(start, stop)
@@ -237,17 +237,39 @@ def _fold_part(source: Source, samples: Samples, runs: Runs, config: FoldConfig)
         rows = np.repeat(runs.start - start - (np.cumsum(lengths) - lengths), lengths)
         taken = pa.array(rows + np.arange(len(rows)))
         columns = {name: column.take(taken) for name, column in columns.items()}
+    return fold_columns(columns, user, runs.user, samples, config, source.extra)
+
+
+def fold_columns(
+    columns: dict[str, pa.Array],
+    user: Ints,
+    users: Ints,
+    samples: Samples,
+    config: FoldConfig,
+    extra: tuple[Field, ...],
+) -> Part:
+    """Fold the payments of some neighbouring users.
+
+    Args:
+        columns: merchant, description, timestamp, amount and the extra fields, N rows each, by
+            user; as `Source.read` gives them.
+        user: (N,) whose row it is: place in `users`, never falling.
+        users: numbers of the users in `samples`, ascending.
+        samples: theirs, and maybe others'.
+        config: window and caps.
+        extra: fields beside the core ones.
+    """
     time = columns["timestamp"].cast(pa.int64()).fill_null(np.iinfo(np.int64).max).to_numpy()
     amount = columns["amount"].to_numpy(zero_copy_only=False)
     merchant, merchants = codes_in_order(columns["merchant"])
-    low = int(np.searchsorted(samples.user, runs.user[0], side="left"))
-    high = int(np.searchsorted(samples.user, runs.user[-1], side="right"))
+    low = int(np.searchsorted(samples.user, users[0], side="left"))
+    high = int(np.searchsorted(samples.user, users[-1], side="right"))
     owner = samples.user[low:high]
     # Samples in between whose user has no payment in the file see no row.
-    local = np.searchsorted(runs.user, owner)
-    present = runs.user[np.minimum(local, len(runs.user) - 1)] == owner
+    local = np.searchsorted(users, owner)
+    present = users[np.minimum(local, len(users) - 1)] == owner
     numbers = np.flatnonzero(present)
-    ties = ["amount", "description", *(field.name for field in source.extra)]
+    ties = ["amount", "description", *(field.name for field in extra)]
     found = group_payments(
         user,
         time,
@@ -271,14 +293,14 @@ def _fold_part(source: Source, samples: Samples, runs: Runs, config: FoldConfig)
         if name != "merchant":
             out[name] = column.take(taken)
     counts = _counts(found, time, amount, numbers, high - low)
-    return _Part(pa.table(out), low, counts)
+    return Part(pa.table(out), low, counts)
 
 
 def _counts(
     found: Grouped, time: Ints, amount: Floats, numbers: Ints, size: int
 ) -> dict[str, npt.NDArray[np.generic]]:
     """What is counted for each of `size` samples; `numbers` says which of them were grouped."""
-    counts = {name: np.zeros(size, dtype) for name, dtype in _COUNTED.items()}
+    counts = {name: np.zeros(size, dtype) for name, dtype in COUNTED.items()}
     sample = numbers[found.sample]
     money, when = amount[found.rows], time[found.rows]
     counts["payments"] = np.bincount(sample, minlength=size)
@@ -299,7 +321,7 @@ def _counts(
     return counts
 
 
-def _samples_table(
+def samples_table(
     samples: Samples, counted: dict[str, npt.NDArray[np.generic]], config: FoldConfig
 ) -> pa.Table:
     """The samples table of the store."""
@@ -334,7 +356,8 @@ def _samples_table(
     )
 
 
-def _summary(store: FoldedStore) -> FoldSummary:
+def summary_of(store: FoldedStore) -> FoldSummary:
+    """What a store kept and dropped."""
     samples = store.samples
     return FoldSummary(
         samples=len(samples),

@@ -75,6 +75,21 @@ def read_samples(path: Path) -> Samples:
     return Samples(table, users, np.cumsum(fresh) - 1)
 
 
+def samples_between(path: Path, first: str, last: str) -> tuple[Samples, int]:
+    """The samples of users from `first` to `last`, and the number of the first of them.
+
+    Args:
+        path: Parquet file of `Samples.table` and a column "sample", their numbers.
+        first, last: user ids, both included.
+    """
+    table = pq.read_table(path, filters=[("user_id", ">=", first), ("user_id", "<=", last)])
+    user_id = table["user_id"].combine_chunks()
+    fresh = np.ones(len(table), dtype=bool)
+    fresh[1:] = pc.not_equal(user_id[1:], user_id[:-1]).to_numpy(zero_copy_only=False)
+    found = Samples(table, user_id.filter(pa.array(fresh)), np.cumsum(fresh) - 1)
+    return found, table["sample"][0].as_py() if len(table) else 0
+
+
 def column_of(table: pa.Table, name: str, kind: pa.DataType) -> pa.ChunkedArray:
     """A column as one kind; a time without a zone reads as UTC.
 

@@ -23,6 +23,7 @@ from lbsf_core.model.bundle import Bundle
 from lbsf_core.score.calibration import Calibration
 from lbsf_core.score.live import check_by_merchant
 from lbsf_core.score.states import SegmentStates, encode, joined, logits_of
+from lbsf_core.score.table import score_table
 
 #: Payments of the samples that are scored again at a time.
 PART = 1_000_000
@@ -85,16 +86,12 @@ def update(
     if known is None:
         told = (lambda d, n: progress("encoding all merchants", d, n)) if progress else None
         known = SegmentStates.make(where, store, bundle, told)
-    calibration = Calibration(**bundle.calibration)
-    before = calibration.pd(known.logits)
+    before = Calibration(**bundle.calibration).pd(known.logits)
     fresh, about = append(store, payments)
     encoded = 0
     if len(about.samples):
         encoded = _score_again(store, fresh, bundle, known, about, progress)
-    names = ["sample", "user_id", "cutoff", "label"]
-    scores = pa.Table.from_pandas(fresh.samples[names], preserve_index=False)
-    for name, values in (("logit", known.logits), ("pd", calibration.pd(known.logits))):
-        scores = scores.append_column(name, pa.array(values))
+    scores = score_table(fresh, bundle, known.logits)
     return Updated(fresh, scores, about, encoded, made, before[about.samples])
 
 

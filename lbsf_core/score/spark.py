@@ -1,0 +1,95 @@
+"""Score on Spark: each task some samples, the bundle shipped once to every executor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from lbsf_core.fold.store import FoldedStore
+from lbsf_core.model.bundle import Bundle
+from lbsf_core.score.scorer import batch_logits, passes
+from lbsf_core.score.table import score_table
+from lbsf_core.spark import LOCAL, run_tasks, session
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+#: Payments of a task, about.
+TASK_PAYMENTS = 2_000_000
+
+
+def score_on_spark(
+    store: FoldedStore,
+    bundle: str | Path,
+    *,
+    master: str = LOCAL,
+    prior: float | None = None,
+    task_payments: int = TASK_PAYMENTS,
+) -> pa.Table:
+    """Scores of every sample, as `scorer.score_store` gives them (to 1e-6).
+
+    Args:
+        store: where all workers see it.
+        bundle: folder of the bundle; only this machine has to see it.
+        master: of the cluster.
+        prior: default rate of these samples, where it differs from that of training.
+        task_payments: payments of a task, about.
+
+    Raises:
+        LbsfError: Spark or Java is missing, or the work failed four times.
+        BundleError: the bundle is damaged.
+    """
+    model = Bundle.load(bundle)
+    logits = np.full(len(store.samples), np.nan)
+    with shipped(master, bundle) as (spark, name):
+        tasks = [
+            {"store": str(store.path.absolute()), "bundle": name, "begin": begin, "end": end}
+            for begin, end in ranges(store, task_payments)
+        ]
+        found = run_tasks(spark, tasks, _score, "sample long, logit double")
+    if found.num_rows:
+        logits[found["sample"].to_numpy()] = found["logit"].to_numpy()
+    return score_table(store, model, logits, prior=prior)
+
+
+@contextmanager
+def shipped(master: str, bundle: str | Path) -> Iterator[tuple[SparkSession, str]]:
+    """A session whose executors have a bundle, and the name that `opened` knows it by."""
+    bundle = Path(bundle).absolute()
+    with session(master) as spark:
+        spark.sparkContext.addFile(str(bundle), recursive=True)
+        yield spark, bundle.name
+
+
+def ranges(store: FoldedStore, payments: int) -> list[tuple[int, int]]:
+    """Samples cut into runs of about so many payments."""
+    counts = store.samples["payments"].to_numpy() + 1
+    block = np.cumsum(counts) // payments
+    cuts = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(counts)]
+    return [(low, high) for low, high in pairwise(cuts) if high > low]
+
+
+@cache
+def opened(store: str, bundle: str) -> tuple[FoldedStore, Bundle]:
+    """On a worker: the store and the bundle, opened once; its cores are shared with others."""
+    import torch
+    from pyspark import SparkFiles
+
+    torch.set_num_threads(1)
+    return FoldedStore.open(store, verify=False), Bundle.load(SparkFiles.get(bundle))
+
+
+def _score(task: dict[str, Any]) -> Iterable[pa.RecordBatch]:
+    """On a worker: the logits of some samples."""
+    store, bundle = opened(task["store"], task["bundle"])
+    whole = store.read(np.arange(task["begin"], task["end"]))
+    order = np.argsort(whole.segment_counts, kind="stable")  # like sizes share a pass
+    logits = batch_logits(bundle.model, passes(whole, order))
+    yield pa.RecordBatch.from_pydict({"sample": whole.samples[order], "logit": logits})
