@@ -1,18 +1,20 @@
-"""`lbsf bench fold`: our fold against pandas doing the same work, Parquet to Parquet."""
+"""`lbsf bench fold`: our fold against pandas and Polars doing the same work, Parquet to Parquet."""
 
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from lbsf_core.bench.contestants import CONTESTANTS, WINDOW_DAYS
+from lbsf_core.bench.contestants import CONTESTANTS, LIMIT_ENV, WINDOW_DAYS
 from lbsf_core.bench.data import write_payments
 from lbsf_core.errors import LbsfError
 from lbsf_core.machine import machine
@@ -24,9 +26,11 @@ def bench_fold(
     users: int | None = None,
     seed: int = 0,
     rounds: int = 1,
+    alone: bool = False,
+    memory_limit: str | None = None,
     workdir: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Fold invented payments with lbsf and with pandas, and see that both give the same.
+    """Fold invented payments with lbsf, pandas and Polars, and see that all give the same.
 
     The payments lie by user, then time, as `lbsf ingest` writes them: merchants come mixed, and
     all grouping is left to the fold. Every contestant runs in a process of its own, in turn.
@@ -36,12 +40,14 @@ def bench_fold(
         users: by default one for every 500 payments.
         seed: of the payments.
         rounds: times that each contestant folds; the median counts.
+        alone: only our fold, for sizes that the others have no memory for.
+        memory_limit: given to our fold, e.g. "2GB".
         workdir: where the files are made and removed again; by default the temporary folder.
 
     Returns:
-        payments_per_s, pandas_payments_per_s (payments read per second), ratio, peak_rss_gb and
-        pandas_peak_rss_gb (GiB), cpu_seconds and pandas_cpu_seconds (over all cores: on a busy
-        machine they say more than the clock), equal (always true), and what was folded.
+        payments_per_s (read per second), peak_rss_gb (GiB), cpu_seconds (over all cores: on a busy
+        machine they say more than the clock), the same with "pandas_" and "polars_" before, ratio
+        and polars_ratio (of the seconds), equal (always true), and what was folded.
 
     Raises:
         LbsfError: a contestant failed, or the two outputs differ.
@@ -52,39 +58,47 @@ def bench_fold(
     with tempfile.TemporaryDirectory(prefix="lbsf-bench-", dir=workdir) as name:
         folder = Path(name)
         write_payments(folder, payments, users, seed)
-        runs: dict[str, list[dict[str, float]]] = {contestant: [] for contestant in CONTESTANTS}
+        who = ["lbsf"] if alone else list(CONTESTANTS)
+        runs: dict[str, list[dict[str, float]]] = {contestant: [] for contestant in who}
         for _ in range(rounds):
-            for contestant, found in runs.items():
-                found.append(_run(contestant, folder))
-        kept = _same(folder)
-    seconds = {who: statistics.median(r["seconds"] for r in found) for who, found in runs.items()}
-    cpu = {who: statistics.median(r["cpu_seconds"] for r in found) for who, found in runs.items()}
-    rss = {who: max(r["peak_rss_gb"] for r in found) for who, found in runs.items()}
-    return {
-        "payments_per_s": round(payments / seconds["lbsf"]),
-        "pandas_payments_per_s": round(payments / seconds["pandas"]),
-        "ratio": round(seconds["pandas"] / seconds["lbsf"], 2),
-        "peak_rss_gb": round(rss["lbsf"], 3),
-        "pandas_peak_rss_gb": round(rss["pandas"], 3),
-        "cpu_seconds": round(cpu["lbsf"], 2),
-        "pandas_cpu_seconds": round(cpu["pandas"], 2),
-        "equal": True,
+            for contestant, figures in runs.items():
+                figures.append(_run(contestant, folder, memory_limit))
+        kept = _same(folder, who)
+    found: dict[str, Any] = {}
+    for contestant, figures in runs.items():
+        seconds, cpu = (
+            statistics.median(r[name] for r in figures) for name in ("seconds", "cpu_seconds")
+        )
+        prefix = "" if contestant == "lbsf" else f"{contestant}_"
+        found[f"{prefix}payments_per_s"] = round(payments / seconds)
+        found[f"{prefix}peak_rss_gb"] = round(max(r["peak_rss_gb"] for r in figures), 3)
+        found[f"{prefix}cpu_seconds"] = round(cpu, 2)
+    if not alone:
+        ours = found["payments_per_s"]
+        found["ratio"] = round(ours / found["pandas_payments_per_s"], 2)
+        found["polars_ratio"] = round(ours / found["polars_payments_per_s"], 2)
+        found["equal"] = True
+    return found | {
         "payments": payments,
         "payments_kept": kept,
         "users": users,
         "window_days": WINDOW_DAYS,
         "rounds": rounds,
         "seed": seed,
+        "memory_limit": memory_limit,
         "machine": machine(),
     }
 
 
-def _run(contestant: str, folder: Path) -> dict[str, float]:
+def _run(contestant: str, folder: Path, memory_limit: str | None) -> dict[str, float]:
+    if hasattr(os, "sync"):
+        os.sync()  # what the one before left unwritten would be on this one's clock
     done = subprocess.run(
         [sys.executable, "-m", "lbsf_core.bench.contestants", contestant, str(folder)],
         capture_output=True,
         text=True,
         check=False,
+        env=os.environ | {LIMIT_ENV: memory_limit or ""},
     )
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"it was ended ({done.returncode})"])[-1]
@@ -106,16 +120,16 @@ _SAMPLES = """
     FROM read_parquet($path, file_row_number = true)"""
 
 
-def _same(folder: Path) -> int:
-    """Compare both outputs row for row; gives the payments kept."""
+def _same(folder: Path, who: Sequence[str]) -> int:
+    """Compare all outputs row for row; gives the payments kept."""
     kept = 0
     for name, query in (("samples.parquet", _SAMPLES), ("payments.parquet", _PAYMENTS)):
         found = {}
-        for who in CONTESTANTS:
+        for contestant in who:
             with duckdb.connect() as connection:
-                path = str(folder / who / name)
-                found[who] = connection.execute(query, {"path": path}).fetchall()[0]
-        if found["lbsf"] != found["pandas"]:
-            raise LbsfError(f"bench fold: {name} differs between lbsf and pandas: {found}.")
+                path = str(folder / contestant / name)
+                found[contestant] = connection.execute(query, {"path": path}).fetchall()[0]
+        if len(set(found.values())) > 1:
+            raise LbsfError(f"bench fold: {name} differs between contestants: {found}.")
         kept = int(found["lbsf"][0])
     return kept

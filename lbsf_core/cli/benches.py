@@ -19,12 +19,20 @@ from lbsf_core.errors import LbsfError
 
 @bench.command("fold")
 def bench_fold(
-    payments: Annotated[int, typer.Option(help="How many.")] = 1_000_000, as_json: AsJson = False
+    payments: Annotated[int, typer.Option(help="How many.")] = 1_000_000,
+    users: Annotated[int | None, typer.Option(help="Of the payments; one for every 500.")] = None,
+    rounds: Annotated[int, typer.Option(help="The median counts.", min=1)] = 1,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Without peers, which need far more memory.")
+    ] = False,
+    memory_limit: Annotated[str | None, typer.Option(help="As `lbsf fold` takes it.")] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Fold payments, Parquet to Parquet, against pandas doing the same work."""
+    """Fold payments, Parquet to Parquet, against pandas and Polars doing the same work."""
     from lbsf_core.bench import bench_fold as run
 
-    _result("fold", run(payments), as_json)
+    found = run(payments, users=users, rounds=rounds, alone=alone, memory_limit=memory_limit)
+    _result("fold", found, as_json)
 
 
 @bench.command("score")

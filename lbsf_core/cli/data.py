@@ -117,7 +117,9 @@ def fold(
 ) -> None:
     """Fold payments by merchant at every (user, cutoff) of the labels."""
     from lbsf_core.fold.fold import fold as run
+    from lbsf_core.memory import reuse_freed_memory
 
+    reuse_freed_memory()
     config = FoldConfig(window_days, max_merchants, max_payments)
     with console.status("folding"):
         if engine == "spark":
