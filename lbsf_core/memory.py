@@ -1,4 +1,4 @@
-"""Memory that is freed and needed again at once: kept by the process, not fetched from the kernel."""
+"""Memory that is freed and needed again at once: kept by the process, not asked for anew."""
 
 from __future__ import annotations
 

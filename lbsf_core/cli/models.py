@@ -18,6 +18,7 @@ from lbsf_core.cli.common import (
     StorePath,
     app,
     bar_of,
+    console,
     show,
 )
 from lbsf_core.config import ModelConfig, PretrainConfig, TrainConfig
@@ -117,9 +118,13 @@ def train(
         Path | None, typer.Option(help="Start from a bundle made by `lbsf pretrain`.")
     ] = None,
 ) -> None:
-    """Train a bundle. A run that was killed goes on when the same command is given again."""
+    """Train a bundle. A run that was killed goes on when the same command is given again.
+
+    With several processes: torchrun --nproc-per-node 2 --no-python lbsf train STORE --out BUNDLE
+    """
     from lbsf_core.fold.store import FoldedStore
     from lbsf_core.model.bundle import Bundle
+    from lbsf_core.train.parallel import rank
     from lbsf_core.train.train import train as run
 
     given = load_settings(settings)
@@ -132,6 +137,7 @@ def train(
         seed=seed,
     )
     model = override(given.model, width=width, relation_layers=relation_layers)
+    console.quiet = rank() > 0
     with bar_of() as bar:
         trained = run(
             FoldedStore.open(store),

@@ -22,6 +22,7 @@ from lbsf_core.model.lbsf import LBSF
 from lbsf_core.payments.schema import CORE_FIELDS
 from lbsf_core.score.calibration import fit_calibration
 from lbsf_core.score.scorer import batch_logits
+from lbsf_core.train import parallel
 from lbsf_core.train.loop import Fitted, Progress, fit
 from lbsf_core.train.pretrain import fit_head
 from lbsf_core.train.split import PARTS, make_rule, parts
@@ -46,6 +47,8 @@ def train(
     progress: Progress | None = None,
 ) -> Trained:
     """Train on a store and write the bundle; goes on after a kill when called again the same way.
+
+    Under torchrun all processes train together and the first writes (see `parallel.py`).
 
     Args:
         store: with labels; unlabelled samples are left out.
@@ -82,16 +85,21 @@ def train(
         settings["model"] = init.model.config.to_dict()
         settings["pretraining"] = dict(init.training)
     else:
-        fitted = fit(
-            batch,
-            store.manifest.extra_fields,
-            rows[0],
-            rows[1],
-            model_config,
-            config,
-            progress=progress,
-            checkpoint=work / name,
-        )
+        extra = store.manifest.extra_fields
+        with parallel.group() as among:
+            fitted = fit(
+                batch,
+                extra,
+                rows[0],
+                rows[1],
+                model_config,
+                config,
+                build=parallel.builder(model_config, extra, among) if among else None,
+                progress=progress,
+                checkpoint=parallel.own_checkpoint(work / name, among) if among else work / name,
+                device=among.device if among else None,
+            )
+        parallel.alone(fitted.model)
     assert isinstance(fitted.model, LBSF)  # noqa: S101 - what `fit` builds by itself
     calibration = fit_calibration(fitted.validation_logits, batch.labels[rows[1]])
     sizes = {p: len(r) for p, r in zip(PARTS, rows, strict=True)}
@@ -120,8 +128,9 @@ def train(
     bundle = Bundle(
         fitted.model, calibration.to_dict(), training, metrics, card(store, training, metrics)
     )
-    bundle.save(out)
-    shutil.rmtree(work, ignore_errors=True)
+    if parallel.rank() == 0:
+        bundle.save(out)
+        shutil.rmtree(work, ignore_errors=True)
     return Trained(bundle, fitted, sizes)
 
 
