@@ -9,12 +9,14 @@ import typer
 
 from lbsf_core.cli.common import (
     AsJson,
+    Master,
     bar_of,
     bench,
     print_json,
     show,
 )
 from lbsf_core.errors import LbsfError
+from lbsf_core.spark import LOCAL
 
 
 @bench.command("fold")
@@ -78,6 +80,28 @@ def bench_update(as_json: AsJson = False) -> None:
     from lbsf_core.bench.update import bench_update as run
 
     _result("update", run(), as_json)
+
+
+@bench.command("e2e")
+def bench_e2e(
+    payments: Annotated[int, typer.Option(help="How many.")] = 10_000_000, as_json: AsJson = False
+) -> None:
+    """From a Parquet file of payments to scores: `lbsf fold`, then `lbsf score`."""
+    from lbsf_core.bench.e2e import bench_e2e as run
+
+    _result("e2e", run(payments), as_json)
+
+
+@bench.command("spark")
+def bench_spark(
+    payments: Annotated[int, typer.Option(help="How many.")] = 10_000_000,
+    master: Master = LOCAL,
+    as_json: AsJson = False,
+) -> None:
+    """Fold and score on Spark, against the local engine on the same payments."""
+    from lbsf_core.bench.spark import bench_spark as run
+
+    _result("spark", run(payments, master=master), as_json)
 
 
 @bench.command("dashboard")

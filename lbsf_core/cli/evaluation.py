@@ -101,13 +101,13 @@ def _evaluate_bundle(
 
     from lbsf_core.evaluate.metrics import evaluate as measure
     from lbsf_core.model.bundle import Bundle
-    from lbsf_core.score.scorer import score_store
+    from lbsf_core.score.stream import score_stream
     from lbsf_core.train.split import parts
 
     if bundle is None:
         raise LbsfError("Name a bundle to measure, or give --cv 5 to cross-validate.")
     loaded = Bundle.load(bundle)
-    scores = score_store(folded, loaded).to_pandas()
+    scores = score_stream(folded, loaded).to_pandas()
     labels = scores["label"].to_numpy(dtype=np.float64)
     cutoffs = pd.DatetimeIndex(scores["cutoff"]).as_unit("us").asi8
     part = parts(list(scores["user_id"]), cutoffs, labels, loaded.training["split"])

@@ -181,7 +181,8 @@ def score(
     """Write the calibrated PD and the logit of every sample."""
     from lbsf_core.fold.store import FoldedStore
     from lbsf_core.model.bundle import Bundle
-    from lbsf_core.score.scorer import score_store, write_scores
+    from lbsf_core.score.scorer import write_scores
+    from lbsf_core.score.stream import score_stream
 
     start = time.perf_counter()
     if engine == "spark":
@@ -190,7 +191,7 @@ def score(
         scores = score_on_spark(FoldedStore.open(store), bundle, master=master, prior=prior)
     else:
         with bar_of() as bar:
-            scores = score_store(
+            scores = score_stream(
                 FoldedStore.open(store),
                 Bundle.load(bundle),
                 lambda d, n: bar("scoring", d, n),

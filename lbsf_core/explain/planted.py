@@ -19,7 +19,7 @@ from lbsf_core.explain.faithfulness import METHODS, rank
 from lbsf_core.explain.removal import Coalitions
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.model.bundle import Bundle
-from lbsf_core.score.scorer import score_store
+from lbsf_core.score.stream import score_stream
 
 Progress = Callable[[int, int], None]
 
@@ -59,7 +59,7 @@ def planted(
     Raises:
         LbsfError: no true positive has a planted cause that its window still shows.
     """
-    scores = score_store(store, bundle).to_pandas()
+    scores = score_stream(store, bundle).to_pandas()
     flagged = scores.nlargest(int((scores["label"] == 1).sum()), "logit")
     known = pd.read_parquet(
         causes, columns=["user_id", "cutoff", "cause", "merchant", "merchant_2"]

@@ -32,7 +32,7 @@ from lbsf_core.fold.store import PAYMENTS, FoldedStore
 from lbsf_core.fold.store import SAMPLES as STORE_SAMPLES
 from lbsf_core.model.bundle import Bundle
 from lbsf_core.model.bundle_files import MANIFEST as BUNDLE_MANIFEST
-from lbsf_core.score.scorer import score_store
+from lbsf_core.score.stream import score_stream
 from lbsf_core.train.split import PARTS, parts
 from lbsf_core.workspace.beside import amounts_at_stake, previous_pds
 from lbsf_core.workspace.embeddings import write_embeddings
@@ -118,7 +118,7 @@ def build_workspace(
         completeness = completeness.select(
             ["sample", "baseline_logit", "delta", "disagreement", *REASON_COLUMNS]
         )
-        scores = score_store(folded, model, told("scoring")).to_pandas()
+        scores = score_stream(folded, model, told("scoring")).to_pandas()
         segments = _write_segments(segments, folder / MERCHANTS)
         samples = _samples(folded, model, scores, segments, completeness.to_pandas())
         samples["previous_pd"] = previous_pds(samples, previous)

@@ -1,0 +1,93 @@
+"""`lbsf bench spark`: the Spark engine against the local one on the same payments."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from lbsf_core.bench.contestants import WINDOW_DAYS
+from lbsf_core.bench.data import write_payments
+from lbsf_core.bench.e2e import random_bundle, run_command
+from lbsf_core.config import FoldConfig
+from lbsf_core.files import sha256
+from lbsf_core.fold.append import compact
+from lbsf_core.fold.spark import fold_on_spark
+from lbsf_core.fold.store import PAYMENTS, SAMPLES, FoldedStore
+from lbsf_core.machine import machine
+from lbsf_core.score.spark import score_on_spark
+from lbsf_core.spark import LOCAL, session
+
+
+def bench_spark(
+    payments: int,
+    *,
+    users: int | None = None,
+    master: str = LOCAL,
+    seed: int = 0,
+    workdir: str | Path | None = None,
+) -> dict[str, Any]:
+    """Fold and score the same payments by both engines.
+
+    The local engine runs as two commands, its starts included. Spark's session is started first and
+    given as `session_s`: a cluster's is up for hours. Whether a killed worker changes the result is
+    a test (`tests/test_spark.py`), not a measurement.
+
+    Args:
+        payments: payments in the file.
+        users: by default one for every 500 payments.
+        master: Spark's.
+        seed: of payments and weights.
+        workdir: where the files are made and removed again; by default the temporary folder.
+
+    Returns:
+        fold_equal (the same bytes once put together), score_max_diff (of logits), rate_ratio
+        (payments a second, fold and score together: Spark's over the local engine's), the seconds
+        of each, session_s, and the machine.
+
+    Raises:
+        LbsfError: an engine failed.
+    """
+    users = users or max(1, payments // 500)
+    with tempfile.TemporaryDirectory(prefix="lbsf-bench-", dir=workdir) as name:
+        folder = Path(name)
+        write_payments(folder, payments, users, seed)
+        bundle = random_bundle(seed).save(folder / "bundle")
+        words = ["fold", "payments.parquet", "--labels", "labels.parquet", "--out", "local"]
+        seconds = {"fold_s": run_command([*words, "--window-days", str(WINDOW_DAYS)], folder)}
+        words = ["score", "local", bundle.name, "--out", "local.parquet"]
+        seconds["score_s"] = run_command(words, folder)
+        start = time.perf_counter()
+        with session(master):
+            begun = time.perf_counter()
+            paths = (folder / "payments.parquet", folder / "labels.parquet", folder / "spark")
+            fold_on_spark(*paths, FoldConfig(window_days=WINDOW_DAYS), master=master)
+            folded = time.perf_counter()
+            store = FoldedStore.open(folder / "spark", verify=False)
+            scores = score_on_spark(store, bundle, master=master)
+            scored = time.perf_counter()
+        one = compact(store, folder / "compact")
+        equal = all(
+            sha256(one.path / file) == sha256(folder / "local" / file)
+            for file in (PAYMENTS, SAMPLES)
+        )
+        expected = pq.read_table(folder / "local.parquet")["logit"].to_numpy()
+    local, spark = sum(seconds.values()), scored - begun
+    return {
+        "fold_equal": equal,
+        "score_max_diff": float(np.max(np.abs(scores["logit"].to_numpy() - expected))),
+        "rate_ratio": round(local / spark, 3),
+        "fold_s": round(seconds["fold_s"], 2),
+        "score_s": round(seconds["score_s"], 2),
+        "spark_fold_s": round(folded - begun, 2),
+        "spark_score_s": round(scored - folded, 2),
+        "session_s": round(begun - start, 2),
+        "master": master,
+        "payments": payments,
+        "users": users,
+        "machine": machine(),
+    }

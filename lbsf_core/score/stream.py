@@ -1,0 +1,95 @@
+"""Score a whole store: batches read, encoded and scored side by side, a core each.
+
+The numbers are those of `scorer.score_store`, which does one thing after the other. Cores that
+share a small matrix product wait for each other; here each has a batch of its own and the next ones
+are read meanwhile. Each distinct text is hashed and read once, as long as the texts fit.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from lbsf_core.fold.batch import Floats, FoldedBatch
+from lbsf_core.fold.store import FoldedStore
+from lbsf_core.model.bundle import Bundle
+from lbsf_core.model.fields import TextEncoder
+from lbsf_core.model.lbsf import LBSF
+from lbsf_core.score.scorer import batch_logits
+from lbsf_core.score.table import score_table
+
+#: Texts that are remembered while a store is scored: about 160 MB for each field of texts.
+TEXTS = 262_144
+#: Payments in one forward pass: a thread's share of the time that Python takes is then small.
+PASS_PAYMENTS = 65_536
+#: Payments that are read from the disk at a time.
+CHUNK = 1_000_000
+
+Progress = Callable[[int, int], None]
+
+
+def score_stream(
+    store: FoldedStore,
+    bundle: Bundle,
+    progress: Progress | None = None,
+    *,
+    prior: float | None = None,
+) -> pa.Table:
+    """Scores of every sample of a store, in store order.
+
+    Args:
+        store: folded with the same mapping as the bundle's training store.
+        bundle: the model; where it lies on a GPU, batches go there one after another.
+        progress: called with (payments done, payments in all).
+        prior: default rate of these samples, where it differs from that of training.
+
+    Returns:
+        Columns: sample, user_id, cutoff, label, logit, pd.
+    """
+    logits = np.full(len(store.samples), np.nan)
+    total, done = int(store.samples["payments"].sum()), 0
+    for batch, found in _scored(store, bundle.model):
+        logits[batch.samples] = found
+        done += len(batch.amounts)
+        if progress:
+            progress(done, total)
+    return score_table(store, bundle, logits, prior=prior)
+
+
+def _scored(store: FoldedStore, model: LBSF) -> Iterator[tuple[FoldedBatch, Floats]]:
+    """Every batch and its logits, in the order they were read."""
+    with _alone(model) as workers, ThreadPoolExecutor(workers) as pool:
+        waiting: deque[tuple[FoldedBatch, Future[Floats]]] = deque()
+        for batch in store.batches(PASS_PAYMENTS, CHUNK):
+            if len(waiting) > workers:
+                first, found = waiting.popleft()
+                yield first, found.result()
+            waiting.append((batch, pool.submit(batch_logits, model, [batch])))
+        for batch, found in waiting:
+            yield batch, found.result()
+
+
+@contextmanager
+def _alone(model: LBSF) -> Iterator[int]:
+    """How many batches may be scored at once; each then has one core, and texts have room."""
+    cores = torch.get_num_threads()
+    caches = [part.cache for part in model.modules() if isinstance(part, TextEncoder)]
+    before = [cache.limit for cache in caches]
+    model.eval()
+    try:
+        for cache in caches:
+            cache.limit = max(cache.limit, TEXTS)
+        if model.device.type == "cpu":
+            torch.set_num_threads(1)
+        yield cores if model.device.type == "cpu" else 1
+    finally:
+        torch.set_num_threads(cores)
+        for cache, limit in zip(caches, before, strict=True):
+            cache.limit = limit
+            cache.clear()
