@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 SHARED := ../shared/data
 
-.PHONY: demo test lint real benchmark planted timeshap screenshots clean
+.PHONY: demo test lint real bench benchmark planted timeshap screenshots clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -66,6 +66,19 @@ planted: $(STAMP)
 	$(BIN)/lbsf fold $(PLANTED)/test/payments.parquet --labels $(PLANTED)/test/labels.parquet --window-days 180 --out $(PLANTED)/test-store
 	$(BIN)/lbsf train $(PLANTED)/train-store --settings many-users --seed $(SEED) --out $(PLANTED)/bundle-$(SEED)
 	$(BIN)/lbsf planted $(PLANTED)/test-store $(PLANTED)/bundle-$(SEED) $(PLANTED)/test/causes.parquet --json | tee $(PLANTED)/planted-$(SEED).json
+
+# What README and docs/bench.md say about speed; half an hour on 2 idle cores. Every run is added to
+# the history, so that a regression shows in the table's last column.
+HISTORY := docs/bench.jsonl
+bench: $(STAMP)
+	$(BIN)/lbsf bench --history $(HISTORY) fold --payments 10000000 --rounds 3 --json
+	$(BIN)/lbsf bench --history $(HISTORY) score --json
+	$(BIN)/lbsf bench --history $(HISTORY) e2e --json
+	$(BIN)/lbsf bench --history $(HISTORY) update --json
+	$(BIN)/lbsf bench --history $(HISTORY) spark --json
+	$(BIN)/lbsf bench --history $(HISTORY) train --json
+	$(BIN)/lbsf bench --history $(HISTORY) explain --json
+	$(BIN)/lbsf bench table $(HISTORY) > docs/bench.md
 
 # TimeSHAP in an environment of its own, for `lbsf bench explain`: it needs an old numpy and shap.
 TIMESHAP := .venv-timeshap

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from lbsf_core.bench.data import folded_users
 from lbsf_core.config import ModelConfig
@@ -53,7 +54,9 @@ def bench_score(
         threads: of torch; by default as many as it has.
 
     Returns:
-        length -> {"lbsf", "transformer", "gru"} in payments per second, and the machine.
+        length -> {"lbsf", "transformer", "gru"} in payments per second, "flops_per_payment" of
+        LBSF's matrix products (counted by torch), "matmul_share": of the machine's measured rate of
+        large fp32 matrix products, the share that they reach; and the machine, with that rate.
 
     Raises:
         LbsfError: a length is below 1.
@@ -63,18 +66,35 @@ def bench_score(
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
-        found: dict[str, Any] = {
-            str(length): _bench_length(length, max(1, payments // length), rounds, width, seed)
-            for length in lengths
-        }
+        rate = matmul_rate()
+        found: dict[str, Any] = {}
+        for length in lengths:
+            one = _bench_length(length, max(1, payments // length), rounds, width, seed)
+            share = one["lbsf"] * one["flops_per_payment"] / rate
+            one["matmul_share"] = round(share, 3)
+            found[str(length)] = one
         about = {"rounds": rounds, "payments": payments, "width": width, "layers": LAYERS}
-        about |= {"threads": torch.get_num_threads()}
+        about["threads"] = torch.get_num_threads()
+        measured = {"matmul_gflops": round(rate / 1e9, 1)}
     finally:
         torch.set_num_threads(before)
-    return found | {"machine": machine() | about}
+    return found | {"machine": machine() | about | measured}
 
 
-def _bench_length(length: int, users: int, rounds: int, width: int, seed: int) -> dict[str, int]:
+def matmul_rate(size: int = 2048, rounds: int = 5) -> float:
+    """Floating-point operations a second of a large fp32 matrix product: the best of some."""
+    left, right = torch.randn(size, size), torch.randn(size, size)
+    seconds = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        torch.mm(left, right)
+        seconds.append(time.perf_counter() - start)
+    return float(2 * size**3 / min(seconds[1:]))
+
+
+def _bench_length(
+    length: int, users: int, rounds: int, width: int, seed: int
+) -> dict[str, int | float]:
     batch = folded_users(length, users, seed)
     torch.manual_seed(seed)
     config = ModelConfig(width=width)
@@ -89,10 +109,14 @@ def _bench_length(length: int, users: int, rounds: int, width: int, seed: int) -
     for _ in range(rounds + 1):
         for name, contestant in contestants.items():
             seconds[name].append(_time(contestant.eval(), passes[name]))
-    return {
-        name: round(users * length / statistics.median(taken[1:]))
-        for name, taken in seconds.items()
-    }
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        for part in passes["lbsf"]:
+            model(part)
+    flops = counter.get_total_flops() / (users * length)
+    found: dict[str, int | float] = {"flops_per_payment": round(flops)}
+    for name, taken in seconds.items():
+        found[name] = round(users * length / statistics.median(taken[1:]))
+    return found
 
 
 def _passes(batch: FoldedBatch, length: int, payments: int) -> Iterator[FoldedBatch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,29 @@ from lbsf_core.cli.common import (
 )
 from lbsf_core.errors import LbsfError
 from lbsf_core.spark import LOCAL
+
+#: Where what is measured is kept, if anywhere.
+_HISTORY: ContextVar[Path | None] = ContextVar("history", default=None)
+
+
+@bench.callback()
+def benches(
+    history: Annotated[
+        Path | None, typer.Option(help="JSON lines that what is measured is added to.")
+    ] = None,
+) -> None:
+    """Measure speed and memory against named peers on the same work."""
+    _HISTORY.set(history)
+
+
+@bench.command("table")
+def bench_table(
+    history: Annotated[Path, typer.Argument(help="Kept by `lbsf bench --history`.")],
+) -> None:
+    """Print the latest measurements as Markdown, each beside the one before."""
+    from lbsf_core.bench.history import read, table
+
+    print(table(read(history)))
 
 
 @bench.command("fold")
@@ -138,6 +162,10 @@ def _numbers(lengths: str) -> list[int]:
 
 
 def _result(title: str, found: dict[str, Any], as_json: bool) -> None:
+    from lbsf_core.bench.history import keep
+
+    if (history := _HISTORY.get()) is not None:
+        keep(history, title, found)
     if as_json:
         print_json(found)
         return

@@ -112,6 +112,10 @@ def fold(
             "spills to disk."
         ),
     ] = None,
+    spill: Annotated[
+        Path | None,
+        typer.Option(help="Folder that the sort spills to; else the system's."),
+    ] = None,
     engine: EngineName = "local",
     master: Master = LOCAL,
 ) -> None:
@@ -121,11 +125,17 @@ def fold(
 
     reuse_freed_memory()
     config = FoldConfig(window_days, max_merchants, max_payments)
-    with console.status("folding"):
-        if engine == "spark":
-            from lbsf_core.fold.spark import fold_on_spark
+    if engine == "spark":
+        from lbsf_core.fold.spark import fold_on_spark
 
+        with console.status("folding"):
             summary = fold_on_spark(payments, labels, out, config, master=master)
-        else:
-            summary = run(payments, labels, out, config, memory_limit=memory_limit)
+    else:
+        with bar_of() as bar:
+            summary = run(
+                *(payments, labels, out, config),
+                memory_limit=memory_limit,
+                spill=spill,
+                progress=lambda d, n: bar("folding", d, n),
+            )
     show(f"{out}", summary.rows())

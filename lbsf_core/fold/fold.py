@@ -12,13 +12,18 @@ against the same one written as one SQL statement.
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import os
+import shutil
 import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -27,8 +32,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lbsf_core.config import FoldConfig
-from lbsf_core.errors import IngestError, StoreError
-from lbsf_core.files import atomic_write, dump_json, sha256
+from lbsf_core.errors import IngestError, LbsfError, StoreError
+from lbsf_core.files import atomic_write, code_hash, dump_json, sha256
 from lbsf_core.fold.batch import DAY, Floats, Ints
 from lbsf_core.fold.group import Grouped, group_payments
 from lbsf_core.fold.source import (
@@ -43,6 +48,7 @@ from lbsf_core.fold.source import (
     tie_keys,
 )
 from lbsf_core.fold.store import (
+    ADDED,
     MANIFEST,
     PAYMENTS,
     SAMPLES,
@@ -55,6 +61,10 @@ from lbsf_core.payments.schema import Field, read_metadata
 
 #: Payments that are grouped at a time (a user with more is grouped whole).
 PART = 1_000_000
+#: Payments of a file of the store. A fold of more is kept file by file, and goes on after a kill.
+BUCKET = 100_000_000
+
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,8 @@ def fold(
     config: FoldConfig | None = None,
     *,
     memory_limit: str | None = None,
+    spill: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> FoldSummary:
     """Fold payments at the cutoffs of the labels into a store (written atomically).
 
@@ -102,6 +114,11 @@ def fold(
         config: window and caps; by default all history and no caps.
         memory_limit: e.g. "2GB", for the sort of a file that does not lie by user; beyond it
             DuckDB spills to a temporary folder.
+        spill: where that folder lies; by default where the system has its temporary files.
+        progress: called with (payments done, payments in all).
+
+    A fold of more than `BUCKET` payments that was killed goes on when it is called again with the
+    same files and settings: finished buckets of users are kept in a hidden folder beside `out`.
 
     Raises:
         IngestError: a file is missing, unreadable, or lacks a column.
@@ -110,9 +127,10 @@ def fold(
     config = config or FoldConfig()
     payments, labels, out = Path(payments), Path(labels), Path(out)
     about, about_labels = read_metadata(payments), read_metadata(labels)
+    work: Path | None = None  # of a fold that is large enough to be kept as it goes
     with (
         atomic_write(out) as folder,
-        tempfile.TemporaryDirectory(prefix="lbsf-fold-") as spill,
+        tempfile.TemporaryDirectory(prefix="lbsf-fold-", dir=spill) as sorting,
         ThreadPoolExecutor(max_workers=os.cpu_count()) as pool,
     ):
         folder.mkdir()
@@ -122,16 +140,27 @@ def fold(
             source = Source(payments, about.extra_fields)
             runs = find_runs(source.open(), samples.users)
             if runs is None:
-                ordered = Path(spill) / "by_user.parquet"
+                ordered = Path(sorting) / "by_user.parquet"
                 sort_by_user(payments, labels, about.extra_fields, ordered, memory_limit)
                 source = Source(ordered, about.extra_fields)
                 runs = find_runs(source.open(), samples.users)
                 assert runs is not None  # noqa: S101 - sorted a line before
-            counted = _fold_parts(source, samples, runs, config, folder / PAYMENTS, pool)
-        except (duckdb.Error, pa.ArrowException, IngestError, KeyError, OSError) as error:
+            per_user = np.bincount(samples.user, minlength=len(samples.users))
+            buckets = list(runs.parts(per_user[runs.user], BUCKET)) or [(0, 0)]
+            if len(buckets) > 1:
+                work = _working_folder(out, (payments, labels), config)
+            files, counted = _fold_buckets(
+                source, samples, runs, buckets, config, work or folder, pool, progress
+            )
+            for number, file in enumerate(files):
+                file.rename(folder / (ADDED.format(number) if number else PAYMENTS))
+        except (duckdb.Error, pa.ArrowException, LbsfError, KeyError, OSError) as error:
+            if isinstance(error, StoreError):
+                raise
             reason = str(error).splitlines()[0]
             # Writing, not reading, failed: Arrow's error for damaged bytes has no number.
-            if getattr(error, "errno", None) or spill in reason:
+            written = isinstance(error, LbsfError) and not isinstance(error, IngestError)
+            if written or getattr(error, "errno", None) or sorting in reason:
                 raise StoreError(
                     f"{out}: can't be written ({reason}); what was there before is untouched. "
                     "Free some space or choose another folder, then run the command again."
@@ -140,6 +169,7 @@ def fold(
                 f"{payments} with {labels}: can't be folded ({reason}). "
                 "Make both with `lbsf ingest` and `lbsf ingest-labels`."
             ) from error
+        names = [ADDED.format(number) if number else PAYMENTS for number in range(len(files))]
         pq.write_table(
             samples_table(samples, counted, config),
             folder / SAMPLES,
@@ -161,9 +191,11 @@ def fold(
                 path.name: found.result()
                 for path, found in zip((payments, labels), hashes, strict=True)
             },
-            files={name: sha256(folder / name) for name in (PAYMENTS, SAMPLES)},
+            files={name: sha256(folder / name) for name in (*names, SAMPLES)},
         )
         (folder / MANIFEST).write_text(dump_json(manifest.to_dict()), encoding="utf-8")
+    if work is not None:
+        shutil.rmtree(work, ignore_errors=True)
     return summary_of(FoldedStore.open(out, verify=False))
 
 
@@ -173,7 +205,78 @@ class Part:
 
     table: pa.Table
     first: int  # number of the first sample
+    read: int  # payments that were looked at
     counts: dict[str, npt.NDArray[np.generic]]
+
+
+Counted = dict[str, npt.NDArray[np.generic]]
+
+
+def _working_folder(out: Path, inputs: Sequence[Path], config: FoldConfig) -> Path:
+    """Where finished buckets are kept: named by all that they depend on; others' are removed."""
+    stats = [(str(path.absolute()), *path.stat()[6:9:2]) for path in inputs]
+    facts = {"inputs": stats, "config": config.to_dict(), "code": code_hash(), "bucket": BUCKET}
+    key = hashlib.sha256(dump_json(facts).encode()).hexdigest()[:16]
+    work = out.with_name(f".{out.name}.{key}.folding")
+    for other in out.parent.glob(f".{glob.escape(out.name)}.*.folding"):
+        if other != work:
+            shutil.rmtree(other, ignore_errors=True)
+    work.mkdir(exist_ok=True)
+    return work
+
+
+def _fold_buckets(
+    source: Source,
+    samples: Samples,
+    runs: Runs,
+    buckets: Sequence[tuple[int, int]],
+    config: FoldConfig,
+    work: Path,
+    pool: ThreadPoolExecutor,
+    progress: Progress | None,
+) -> tuple[list[Path], Counted]:
+    """Fold all runs, a file of `work` a bucket; of several, those that are there stay.
+
+    Returns:
+        The files, and the columns of the samples table that are counted.
+    """
+    counted: Counted = {n: np.zeros(len(samples.user), kind) for n, kind in COUNTED.items()}
+    counted["row_start"] = np.zeros(len(samples.user), dtype=np.int64)
+    counted["file"] = np.zeros(len(samples.user), dtype=np.int16)
+    files, done, total = [], 0, int((runs.stop - runs.start).sum())
+    for number, (begin, end) in enumerate(buckets):
+        some = Runs(runs.user[begin:end], runs.start[begin:end], runs.stop[begin:end])
+        file = work / f"{number:06d}.parquet"
+        told = partial(_told, progress, done, total)
+        if len(buckets) == 1:
+            counted |= _fold_parts(source, samples, some, config, file, pool, told)
+            own = counted["payments"].astype(np.int64)
+            counted["row_start"] = np.cumsum(own) - own
+            return [file], {name: counted[name] for name in counted if name != "file"}
+        low = int(np.searchsorted(samples.user, some.user[0], side="left"))
+        high = int(np.searchsorted(samples.user, some.user[-1], side="right"))
+        known = file.with_suffix(".npz")
+        if not (known.is_file() and file.is_file()):
+            with atomic_write(file) as target:
+                found = _fold_parts(source, samples, some, config, target, pool, told)
+            columns: dict[str, Any] = {name: found[name][low:high] for name in COUNTED}
+            with atomic_write(known) as target, target.open("wb") as stream:
+                np.savez(stream, **columns)
+        with np.load(known) as kept:
+            for name in COUNTED:
+                counted[name][low:high] = kept[name]
+        own = counted["payments"][low:high].astype(np.int64)
+        counted["row_start"][low:high] = np.cumsum(own) - own
+        counted["file"][low:high] = number
+        files.append(file)
+        done += int((some.stop - some.start).sum())
+        told(int((some.stop - some.start).sum()))
+    return files, counted
+
+
+def _told(progress: Progress | None, before: int, total: int, rows: int) -> None:
+    if progress:
+        progress(before + rows, total)
 
 
 def _fold_parts(
@@ -183,17 +286,19 @@ def _fold_parts(
     config: FoldConfig,
     target: Path,
     pool: ThreadPoolExecutor,
-) -> dict[str, npt.NDArray[np.generic]]:
-    """Fold all runs into `target`; gives the columns of the samples table that are counted."""
+    told: Callable[[int], None],
+) -> Counted:
+    """Fold some runs into `target`; gives the counted columns, and tells of payments read."""
     size = len(samples.user)
-    counted: dict[str, npt.NDArray[np.generic]] = {
-        name: np.zeros(size, dtype) for name, dtype in COUNTED.items()
-    }
+    counted: Counted = {name: np.zeros(size, dtype) for name, dtype in COUNTED.items()}
+    done = 0
     with PaymentsWriter(target, source.extra, ROW_GROUP) as writer:
         for part in _ahead(pool, source, samples, runs, config):
             for name, values in part.counts.items():
                 counted[name][part.first : part.first + len(values)] = values
             writer.add(part.table)
+            done += part.read
+            told(done)
     return counted
 
 
@@ -293,7 +398,7 @@ def fold_columns(
         if name != "merchant":
             out[name] = column.take(taken)
     counts = _counts(found, time, amount, numbers, high - low)
-    return Part(pa.table(out), low, counts)
+    return Part(pa.table(out), low, len(time), counts)
 
 
 def _counts(
@@ -334,8 +439,9 @@ def samples_table(
     def times(values: npt.NDArray[np.generic], missing: npt.NDArray[np.bool_]) -> pa.Array:
         return pa.array(values, mask=missing).cast(TIME)
 
-    before = np.cumsum(counted["payments"]) - counted["payments"]
-    return pa.table(
+    payments = counted["payments"].astype(np.int64)
+    before = counted.get("row_start", np.cumsum(payments) - payments)
+    table = pa.table(
         {
             "sample": pa.array(np.arange(size, dtype=np.int32)),
             "user_id": samples.table["user_id"],
@@ -354,6 +460,7 @@ def samples_table(
             "dropped_amount": counted["dropped_amount"],
         }
     )
+    return table.append_column("file", pa.array(counted["file"])) if "file" in counted else table
 
 
 def summary_of(store: FoldedStore) -> FoldSummary:

@@ -122,10 +122,6 @@ def fold_on_spark(
             found = _read_by_tasks(spark, todo, runs, samples, task_payments)
         counted, files = _gathered(found, len(samples.user), folder)
         table = samples_table(samples, counted, config)
-        if len(files) > 1:
-            table = table.append_column("file", pa.array(counted["file"].astype(np.int16)))
-        place = table.column_names.index("row_start")
-        table = table.set_column(place, "row_start", pa.array(counted["row_start"]))
         pq.write_table(
             table, folder / SAMPLES, compression="zstd", compression_level=1,
             row_group_size=ROW_GROUP, store_schema=False,
@@ -302,7 +298,7 @@ def _gathered(
     counted: dict[str, npt.NDArray[np.generic]] = {
         name: np.zeros(size, dtype) for name, dtype in COUNTED.items()
     }
-    counted |= {name: np.zeros(size, np.int64) for name in ("row_start", "file")}
+    counted["row_start"] = np.zeros(size, dtype=np.int64)
     files: dict[str, str] = {}
     if found.num_rows:
         sample: Ints = found["sample"].to_numpy()
@@ -314,7 +310,9 @@ def _gathered(
             name = PAYMENTS if at == 0 else ADDED.format(at)
             (folder / f"part-{one:06d}").rename(folder / name)
             files[name] = digests[int(np.argmax(part == one))]
-        counted["file"][sample] = [number.get(one, 0) for one in part.tolist()]
+        if len(files) > 1:
+            counted["file"] = np.zeros(size, dtype=np.int16)
+            counted["file"][sample] = [number.get(one, 0) for one in part.tolist()]
         counted["row_start"][sample] = found["row_start"].to_numpy()
         for name in COUNTED:
             counted[name][sample] = found[name].to_numpy()

@@ -18,6 +18,7 @@ import torch
 
 from lbsf_core.fold.batch import Floats, FoldedBatch
 from lbsf_core.fold.store import FoldedStore
+from lbsf_core.memory import give_back_freed_memory
 from lbsf_core.model.bundle import Bundle
 from lbsf_core.model.fields import TextEncoder
 from lbsf_core.model.lbsf import LBSF
@@ -29,7 +30,9 @@ TEXTS = 262_144
 #: Payments in one forward pass: a thread's share of the time that Python takes is then small.
 PASS_PAYMENTS = 65_536
 #: Payments that are read from the disk at a time.
-CHUNK = 1_000_000
+CHUNK = 500_000
+#: Payments after which memory is given back; it costs a little each time.
+GIVEN_BACK = 2_000_000
 
 Progress = Callable[[int, int], None]
 
@@ -53,10 +56,13 @@ def score_stream(
         Columns: sample, user_id, cutoff, label, logit, pd.
     """
     logits = np.full(len(store.samples), np.nan)
-    total, done = int(store.samples["payments"].sum()), 0
+    total, done, given = int(store.samples["payments"].sum()), 0, 0
     for batch, found in _scored(store, bundle.model):
         logits[batch.samples] = found
         done += len(batch.amounts)
+        if done - given >= GIVEN_BACK:
+            give_back_freed_memory()
+            given = done
         if progress:
             progress(done, total)
     return score_table(store, bundle, logits, prior=prior)

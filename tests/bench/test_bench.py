@@ -11,16 +11,25 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from lbsf_core.bench import bench_explain, bench_fold, bench_score, bench_train
 from lbsf_core.bench.dashboard import WINDOW_DAYS, large
+from lbsf_core.bench.e2e import bench_e2e
 from lbsf_core.bench.explain import _against_timeshap, ask_timeshap, default_timeshap
+from lbsf_core.bench.history import keep, read, table
+from lbsf_core.bench.update import bench_update
+from lbsf_core.cli import app
 from lbsf_core.errors import LbsfError
 
 
-def test_bench_fold_folds_the_same_as_pandas() -> None:
+def test_bench_fold_folds_the_same_as_pandas_and_polars() -> None:
     found = bench_fold(20_000, users=50)
     assert found["equal"]
+    assert found["polars_payments_per_s"] > 0
+    alone = bench_fold(20_000, users=1, alone=True, memory_limit="500MB")
+    assert "ratio" not in alone
+    assert alone["payments_kept"] > 0
     assert 0 < found["payments_kept"] <= 20_000
     assert found["ratio"] == pytest.approx(
         found["payments_per_s"] / found["pandas_payments_per_s"], abs=0.02
@@ -31,11 +40,60 @@ def test_bench_fold_folds_the_same_as_pandas() -> None:
 def test_bench_score_measures_all_three() -> None:
     found = bench_score([16, 64], payments=256, rounds=1, width=16)
     for length in ("16", "64"):
-        assert set(found[length]) == {"lbsf", "transformer", "gru"}
+        assert set(found[length]) == {
+            *("lbsf", "transformer", "gru", "flops_per_payment", "matmul_share"),
+        }
         assert all(rate > 0 for rate in found[length].values())
+        one = found[length]
+        share = one["lbsf"] * one["flops_per_payment"] / found["machine"]["matmul_gflops"] / 1e9
+        assert one["matmul_share"] == pytest.approx(share, rel=0.1, abs=1e-3)
     assert found["machine"]["width"] == 16
     with pytest.raises(LbsfError, match="at least 1"):
         bench_score([])
+
+
+def test_bench_e2e_runs_both_commands() -> None:
+    found = bench_e2e(5_000, users=20)
+    assert found["payments_per_s"] == pytest.approx(
+        5_000 / (found["fold_s"] + found["score_s"]), rel=0.02
+    )
+
+
+def test_bench_update_scores_as_a_refold() -> None:
+    found = bench_update(updates=12, rounds=1)
+    assert 0 <= found["max_diff"] < 1e-5
+    assert found["median_ms_10000"] > 0
+    assert found["ratio_10000_100"] == pytest.approx(
+        found["median_ms_10000"] / found["median_ms_100"], abs=0.01
+    )
+
+
+def test_history_shows_a_regression(tmp_path: Path) -> None:
+    path = tmp_path / "bench.jsonl"
+    machine = {"cores": 2, "cpu": "x", "memory_gb": 4, "load_1min": 0.1, "date": "2026-01-01T0"}
+    for rate in (2_000_000, 1_500_000):
+        keep(path, "fold", {"payments_per_s": rate, "inner": {"a": 0.5}, "machine": machine})
+    keep(path, "update", {"median_ms": 4.0, "equal": True, "machine": machine})
+    assert [entry["bench"] for entry in read(path)] == ["fold", "fold", "update"]
+    made = table(read(path))
+    assert "| payments_per_s | 1,500,000 | 2,000,000 | -25% |" in made
+    assert "| inner a | 0.5 | 0.5 | +0% |" in made
+    assert "| median_ms | 4 |  |  |" in made
+    path.write_text("no\n")
+    with pytest.raises(LbsfError, match="line 1"):
+        read(path)
+    with pytest.raises(LbsfError, match="no such file"):
+        read(tmp_path / "none")
+
+
+def test_the_command_keeps_its_history(tmp_path: Path) -> None:
+    path = tmp_path / "bench.jsonl"
+    line = ["bench", "--history", str(path), "fold", "--payments", "2000", "--alone", "--json"]
+    done = CliRunner().invoke(app, line)
+    assert done.exit_code == 0, done.output
+    assert read(path)[0]["payments"] == 2000
+    told = CliRunner().invoke(app, ["bench", "table", str(path)])
+    assert told.exit_code == 0 and "## fold" in told.output
 
 
 def test_bench_train_measures_all_three_and_their_memory() -> None:
