@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from lbsf_core.files import atomic_write, dump_json, link, sha256
 from lbsf_core.fold.batch import Ints, expand
 from lbsf_core.fold.group import Grouped, group_payments
 from lbsf_core.fold.source import TIME, Source, codes_in_order, column_of, tie_keys, words
-from lbsf_core.fold.store import ADDED, MANIFEST, PAYMENTS, SAMPLES, FoldedStore
+from lbsf_core.fold.store import ADDED, MANIFEST, PAYMENTS, SAMPLES, FoldedStore, cut_by_sum
 from lbsf_core.fold.writer import ROW_GROUP, PaymentsWriter
 from lbsf_core.payments.schema import PaymentsMetadata, read_metadata
 
@@ -118,7 +117,7 @@ def compact(store: FoldedStore, out: str | Path) -> FoldedStore:
     with atomic_write(out) as folder:
         folder.mkdir()
         with PaymentsWriter(folder / PAYMENTS, store.manifest.extra_fields, ROW_GROUP) as writer:
-            for begin, end in _parts(counts):
+            for begin, end in cut_by_sum(counts, PART):
                 table = store.rows(np.arange(begin, end))
                 if len(table):
                     writer.add(_as_words(table))
@@ -204,7 +203,7 @@ def _folded(store: FoldedStore, new: pa.Table, affected: Ints) -> Iterator[tuple
     before = store.samples["payments"].to_numpy()[affected]
     low = np.searchsorted(owner, affected, side="left")
     high = np.searchsorted(owner, affected, side="right")
-    for begin, end in _parts(before + high - low):
+    for begin, end in cut_by_sum(before + high - low, PART):
         some = affected[begin:end]
         own = new.slice(int(low[begin]), int(high[end - 1] - low[begin]))
         old = store.rows(some).drop_columns(["sample", "segment"])
@@ -282,13 +281,6 @@ def _count(counted: dict[str, npt.NDArray[Any]], some: Ints, table: pa.Table, at
     counted["money_out"][some] = np.bincount(place, np.maximum(-amount, 0))
     for name, ufunc in zip(_TIMES, (np.minimum, np.maximum), strict=True):
         counted[name][some] = ufunc.reduceat(time, starts)
-
-
-def _parts(counts: Ints) -> Iterator[tuple[int, int]]:
-    """Runs of samples whose payments add up to about `PART`."""
-    block = np.cumsum(counts) // PART
-    cuts = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(counts)]
-    yield from ((low, high) for low, high in pairwise(cuts) if high > low)
 
 
 def _as_words(table: pa.Table) -> pa.Table:

@@ -252,10 +252,10 @@ class FoldedStore:
         order of their number of segments, so that a batch holds samples of like size.
         """
         counts = self.samples["payments"].to_numpy()
-        for begin, end in _runs(counts, chunk):
+        for begin, end in cut_by_sum(counts, chunk):
             part = self.read(np.arange(begin, end))
             order = np.argsort(part.segment_counts, kind="stable")
-            for low, high in _runs(part.payment_counts[order], max_payments):
+            for low, high in cut_by_sum(part.payment_counts[order], max_payments):
                 yield part.select(order[low:high])
 
 
@@ -296,7 +296,7 @@ class _PaymentsFile:
         return table
 
 
-def _runs(counts: Ints, limit: int) -> Iterator[tuple[int, int]]:
+def cut_by_sum(counts: Ints, limit: int) -> Iterator[tuple[int, int]]:
     """Cut a row of counts into runs whose sums stay within `limit` (one entry at least)."""
     begin = 0
     ends = np.cumsum(counts)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from lbsf_core.fold.store import FoldedStore
+from lbsf_core.fold.store import FoldedStore, cut_by_sum
 from lbsf_core.model.bundle import Bundle
 from lbsf_core.score.scorer import batch_logits, passes
 from lbsf_core.score.table import score_table
@@ -51,7 +50,7 @@ def score_on_spark(
     with shipped(master, bundle) as (spark, name):
         tasks = [
             {"store": str(store.path.absolute()), "bundle": name, "begin": begin, "end": end}
-            for begin, end in ranges(store, task_payments)
+            for begin, end in cut_by_sum(store.samples["payments"].to_numpy(), task_payments)
         ]
         found = run_tasks(spark, tasks, _score, "sample long, logit double")
     if found.num_rows:
@@ -66,14 +65,6 @@ def shipped(master: str, bundle: str | Path) -> Iterator[tuple[SparkSession, str
     with session(master) as spark:
         spark.sparkContext.addFile(str(bundle), recursive=True)
         yield spark, bundle.name
-
-
-def ranges(store: FoldedStore, payments: int) -> list[tuple[int, int]]:
-    """Samples cut into runs of about so many payments."""
-    counts = store.samples["payments"].to_numpy() + 1
-    block = np.cumsum(counts) // payments
-    cuts = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(counts)]
-    return [(low, high) for low, high in pairwise(cuts) if high > low]
 
 
 @cache

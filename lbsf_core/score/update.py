@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from lbsf_core.fold.append import Appended, append
 from lbsf_core.fold.batch import FoldedBatch, Ints
-from lbsf_core.fold.store import FoldedStore
+from lbsf_core.fold.store import FoldedStore, cut_by_sum
 from lbsf_core.model.bundle import Bundle
 from lbsf_core.score.calibration import Calibration
 from lbsf_core.score.live import check_by_merchant
@@ -107,8 +107,8 @@ def _score_again(
     touched: dict[int, set[str]] = {}
     for sample, merchant in about.touched:
         touched.setdefault(sample, set()).add(merchant)
-    block = np.cumsum(new.samples["payments"].to_numpy()[about.samples]) // PART
-    parts = np.split(about.samples, np.flatnonzero(np.diff(block)) + 1)
+    sizes = new.samples["payments"].to_numpy()[about.samples]
+    parts = [about.samples[low:high] for low, high in cut_by_sum(sizes, PART)]
     found, logits, counts, encoded, done = [], [], [], 0, 0
     for some in parts:
         batch, before = new.read(some), old.read(some)
