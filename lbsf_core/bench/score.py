@@ -71,7 +71,7 @@ def bench_score(
         for length in lengths:
             one = _bench_length(length, max(1, payments // length), rounds, width, seed)
             share = one["lbsf"] * one["flops_per_payment"] / rate
-            one["matmul_share"] = round(share, 3)
+            one["matmul_share"] = float(f"{share:.3g}")
             found[str(length)] = one
         about = {"rounds": rounds, "payments": payments, "width": width, "layers": LAYERS}
         about["threads"] = torch.get_num_threads()
