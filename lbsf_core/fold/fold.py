@@ -33,7 +33,7 @@ import pyarrow.parquet as pq
 
 from lbsf_core.config import FoldConfig
 from lbsf_core.errors import IngestError, LbsfError, StoreError
-from lbsf_core.files import atomic_write, code_hash, dump_json, sha256
+from lbsf_core.files import atomic_write, code_hash, dump_json, link, sha256
 from lbsf_core.fold.batch import DAY, Floats, Ints
 from lbsf_core.fold.group import Grouped, group_payments
 from lbsf_core.fold.source import (
@@ -153,7 +153,11 @@ def fold(
                 source, samples, runs, buckets, config, work or folder, pool, progress
             )
             for number, file in enumerate(files):
-                file.rename(folder / (ADDED.format(number) if number else PAYMENTS))
+                name = ADDED.format(number) if number else PAYMENTS
+                if work is None:
+                    file.rename(folder / name)
+                else:  # what is kept stays until the store is there, should a kill come first
+                    link(file, folder / name)
         except (duckdb.Error, pa.ArrowException, LbsfError, KeyError, OSError) as error:
             if isinstance(error, StoreError):
                 raise
@@ -214,7 +218,10 @@ Counted = dict[str, npt.NDArray[np.generic]]
 
 def _working_folder(out: Path, inputs: Sequence[Path], config: FoldConfig) -> Path:
     """Where finished buckets are kept: named by all that they depend on; others' are removed."""
-    stats = [(str(path.absolute()), *path.stat()[6:9:2]) for path in inputs]
+    stats = [
+        (str(path.absolute()), about.st_size, about.st_mtime_ns)
+        for path, about in ((path, path.stat()) for path in inputs)
+    ]
     facts = {"inputs": stats, "config": config.to_dict(), "code": code_hash(), "bucket": BUCKET}
     key = hashlib.sha256(dump_json(facts).encode()).hexdigest()[:16]
     work = out.with_name(f".{out.name}.{key}.folding")

@@ -79,6 +79,24 @@ def test_a_killed_fold_goes_on(
     assert not list(tmp_path.glob(".*folding"))
 
 
+def test_a_kill_at_the_very_end_loses_no_bucket(
+    raw: tuple[Path, Path], tmp_path: Path, small_buckets: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, parts = module.samples_table, module._fold_parts
+    monkeypatch.setattr(
+        module, "samples_table", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        fold(*raw, tmp_path / "cut")
+    monkeypatch.setattr(module, "samples_table", table)
+    monkeypatch.setattr(module, "_fold_parts", lambda *_: pytest.fail("a bucket is folded again"))
+    fold(*raw, tmp_path / "cut")
+    monkeypatch.setattr(module, "_fold_parts", parts)
+    monkeypatch.setattr(module, "BUCKET", 10**9)
+    fold(*raw, tmp_path / "whole")
+    same(tmp_path / "cut", tmp_path / "whole", tmp_path)
+
+
 def test_what_was_kept_for_other_settings_is_not_used(
     raw: tuple[Path, Path], tmp_path: Path, small_buckets: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
