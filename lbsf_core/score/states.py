@@ -34,7 +34,6 @@ from lbsf_core.score.scorer import BATCH_PAYMENTS
 INDEX, MANIFEST = "index.parquet", "manifest.json"
 #: Arrays of `States`, and how their numbers are stored.
 ARRAYS = {"vectors": np.float32, "sums": np.float64, "days": np.float32}
-VERSION = 1
 _KEY = b"lbsf-states"
 #: Rows on the disk for each that is in use, above which all are made anew.
 MOST_DEAD = 3.0
@@ -70,7 +69,7 @@ class SegmentStates:
         about = read_json(path / MANIFEST)
         index = pq.read_table(path / INDEX)
         known = json.loads((index.schema.metadata or {}).get(_KEY, b"{}"))
-        if about["made"] != _made_by(bundle) or known.get("store") != store.digest:
+        if about.get("made") != _made_by(bundle) or known.get("store") != store.digest:
             return None
         starts, counts, logits = (
             index[name].to_numpy().copy() for name in ("start", "count", "logit")
@@ -114,7 +113,7 @@ class SegmentStates:
                 rows, done = rows + len(states), done + len(batch.amounts)
                 if progress:
                     progress(done, total)
-            about = {"version": VERSION, "made": _made_by(bundle), "widths": widths}
+            about = {"made": _made_by(bundle), "widths": widths}
             (folder / MANIFEST).write_text(dump_json(about), encoding="utf-8")
             made = cls(folder, widths, starts, counts, logits, store.digest)
             made._write_index(rows)

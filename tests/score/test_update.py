@@ -99,6 +99,23 @@ def test_only_what_was_paid_is_encoded(tmp_path: Path, bundle: Bundle) -> None:
     )
 
 
+@pytest.mark.parametrize("broken", [1e3, np.nan])
+def test_a_state_that_was_damaged_is_made_again(
+    tmp_path: Path, bundle: Bundle, broken: float
+) -> None:
+    payments = [("a", shop, "2024-05-01", -5.0, "x") for shop in ("shop", "rent", "bar")]
+    store = fold_rows(tmp_path, payments, LABELS)
+    states = SegmentStates.make(states_of(store), store, bundle)
+    vectors = np.memmap(states.path / "vectors.bin", dtype=np.float32, mode="r+")
+    vectors[:] = broken
+    vectors.flush()
+    new = [("a", "bar", "2024-05-25", -1.0, "y")]
+    done = update(store, bundle, write_payments(tmp_path / "new.parquet", new))
+    assert done.encoded == 3  # not the one that was paid alone
+    expected = score_store(done.store, bundle)
+    np.testing.assert_allclose(done.scores["logit"], expected["logit"], atol=1e-5)
+
+
 def test_states_of_another_bundle_store_or_code_are_made_anew(
     tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
