@@ -34,13 +34,11 @@ Work = Callable[[Any], Iterable[pa.RecordBatch]]
 
 
 @contextmanager
-def session(master: str = LOCAL, name: str = "lbsf", **settings: str) -> Iterator[SparkSession]:
+def session(master: str = LOCAL) -> Iterator[SparkSession]:
     """A Spark session, stopped afterwards; one that runs already is used and left running.
 
     Args:
         master: of the cluster, as Spark writes it.
-        name: of the application.
-        settings: of Spark, "_" for ".", e.g. spark_executor_memory="8g".
 
     Raises:
         LbsfError: Spark or Java is not installed, or the master can't be reached.
@@ -63,7 +61,7 @@ def session(master: str = LOCAL, name: str = "lbsf", **settings: str) -> Iterato
         warnings.filterwarnings("ignore", message=".*pandas.*", category=FutureWarning)
         running = SparkSession.getActiveSession()
         try:
-            spark = running or _started(master, name, settings)
+            spark = running or _started(master)
         except (PySparkException, RuntimeError, OSError) as error:
             raise LbsfError(f"Spark can't start at {master}: {first_line(error)}") from error
         try:
@@ -75,7 +73,7 @@ def session(master: str = LOCAL, name: str = "lbsf", **settings: str) -> Iterato
                 spark.stop()
 
 
-def _started(master: str, name: str, settings: dict[str, str]) -> SparkSession:
+def _started(master: str) -> SparkSession:
     from pyspark.sql import SparkSession
 
     # Workers run the same Python; on a cluster an archive of the environment is named instead.
@@ -89,8 +87,8 @@ def _started(master: str, name: str, settings: dict[str, str]) -> SparkSession:
         "spark.ui.showConsoleProgress": "false",
         "spark.log.level": "ERROR",
     }
-    builder = SparkSession.builder.master(master).appName(name)
-    for key, value in (fixed | {k.replace("_", "."): v for k, v in settings.items()}).items():
+    builder = SparkSession.builder.master(master).appName("lbsf")
+    for key, value in fixed.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
 

@@ -57,7 +57,7 @@ from lbsf_core.fold.store import (
     StoreManifest,
 )
 from lbsf_core.fold.writer import ROW_GROUP, PaymentsWriter
-from lbsf_core.payments.schema import Field, read_metadata
+from lbsf_core.payments.schema import Field, PaymentsMetadata, read_metadata
 
 #: Payments that are grouped at a time (a user with more is grouped whole).
 PART = 1_000_000
@@ -174,33 +174,63 @@ def fold(
                 "Make both with `lbsf ingest` and `lbsf ingest-labels`."
             ) from error
         names = [ADDED.format(number) if number else PAYMENTS for number in range(len(files))]
-        pq.write_table(
+        finish_store(
+            folder,
             samples_table(samples, counted, config),
-            folder / SAMPLES,
-            compression="zstd",
-            compression_level=1,
-            row_group_size=ROW_GROUP,
-            store_schema=False,
-        )
-        manifest = StoreManifest(
-            store_version=STORE_VERSION,
-            fold=config.to_dict(),
-            extra_fields=about.extra_fields,
-            currency=about.currency,
-            timezone=about.timezone,
-            simulated=about.simulated,
-            label=about_labels.label,
-            proxy=about_labels.proxy,
+            config,
+            (about, about_labels),
             sources={
                 path.name: found.result()
                 for path, found in zip((payments, labels), hashes, strict=True)
             },
-            files={name: sha256(folder / name) for name in (*names, SAMPLES)},
+            files={name: sha256(folder / name) for name in names},
         )
-        (folder / MANIFEST).write_text(dump_json(manifest.to_dict()), encoding="utf-8")
     if work is not None:
         shutil.rmtree(work, ignore_errors=True)
     return summary_of(FoldedStore.open(out, verify=False))
+
+
+def finish_store(
+    folder: Path,
+    samples: pa.Table,
+    config: FoldConfig,
+    about: tuple[PaymentsMetadata, PaymentsMetadata],
+    *,
+    sources: dict[str, str],
+    files: dict[str, str],
+) -> None:
+    """Write the samples table and the manifest of a store whose payments lie in its folder.
+
+    Args:
+        folder: of the store.
+        samples: of `samples_table`.
+        config: window and caps.
+        about: what the payments and the labels say of themselves.
+        sources: name -> SHA-256 of what was folded.
+        files: name -> SHA-256 of the store's files of payments.
+    """
+    pq.write_table(
+        samples,
+        folder / SAMPLES,
+        compression="zstd",
+        compression_level=1,
+        row_group_size=ROW_GROUP,
+        store_schema=False,
+    )
+    payments, labels = about
+    manifest = StoreManifest(
+        store_version=STORE_VERSION,
+        fold=config.to_dict(),
+        extra_fields=payments.extra_fields,
+        currency=payments.currency,
+        timezone=payments.timezone,
+        simulated=payments.simulated,
+        label=labels.label,
+        proxy=labels.proxy,
+        sources=sources,
+        files=files | {SAMPLES: sha256(folder / SAMPLES)},
+    )
+    (folder / MANIFEST).write_text(dump_json(manifest.to_dict()), encoding="utf-8")
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lbsf_core.config import FoldConfig
-from lbsf_core.files import atomic_write, dump_json, sha256
+from lbsf_core.files import atomic_write, sha256
 from lbsf_core.fold.batch import Ints
 from lbsf_core.fold.fold import (
     COUNTED,
     PART,
     FoldSummary,
     Part,
+    finish_store,
     fold_columns,
     fold_part,
     samples_table,
@@ -45,15 +46,7 @@ from lbsf_core.fold.source import (
     samples_between,
     words,
 )
-from lbsf_core.fold.store import (
-    ADDED,
-    MANIFEST,
-    PAYMENTS,
-    SAMPLES,
-    STORE_VERSION,
-    FoldedStore,
-    StoreManifest,
-)
+from lbsf_core.fold.store import ADDED, PAYMENTS, SAMPLES, FoldedStore
 from lbsf_core.fold.writer import ROW_GROUP, PaymentsWriter
 from lbsf_core.payments.schema import Field, quote_identifier, read_metadata
 from lbsf_core.spark import LOCAL, run_tasks, session
@@ -121,24 +114,14 @@ def fold_on_spark(
         else:
             found = _read_by_tasks(spark, todo, runs, samples, task_payments)
         counted, files = _gathered(found, len(samples.user), folder)
-        table = samples_table(samples, counted, config)
-        pq.write_table(
-            table, folder / SAMPLES, compression="zstd", compression_level=1,
-            row_group_size=ROW_GROUP, store_schema=False,
-        )  # fmt: skip
-        manifest = StoreManifest(
-            store_version=STORE_VERSION,
-            fold=config.to_dict(),
-            extra_fields=about.extra_fields,
-            currency=about.currency,
-            timezone=about.timezone,
-            simulated=about.simulated,
-            label=about_labels.label,
-            proxy=about_labels.proxy,
+        finish_store(
+            folder,
+            samples_table(samples, counted, config),
+            config,
+            (about, about_labels),
             sources={path.name: sha256(path) for path in (payments, labels)},
-            files=files | {SAMPLES: sha256(folder / SAMPLES)},
+            files=files,
         )
-        (folder / MANIFEST).write_text(dump_json(manifest.to_dict()), encoding="utf-8")
     return summary_of(FoldedStore.open(out, verify=False))
 
 
