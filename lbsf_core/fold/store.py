@@ -12,6 +12,7 @@ STORE/manifest.json      versions, window, caps, fields, SHA-256 of the files an
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -266,10 +267,15 @@ def _payment_files(manifest: StoreManifest) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _PaymentsFile:
-    """One file of payments, and at which rows its row groups start."""
+    """One file of payments, and at which rows its row groups start.
+
+    Two threads must not read from one reader at a time: its cache of ranges is theirs together, and
+    a page of one session failed while another's was opened.
+    """
 
     file: pq.ParquetFile
     group_starts: Ints
+    reading: threading.Lock = field(default_factory=threading.Lock, compare=False, repr=False)
 
     @classmethod
     def open(cls, path: Path, texts: list[str]) -> _PaymentsFile:
@@ -283,7 +289,8 @@ class _PaymentsFile:
         first = np.searchsorted(self.group_starts, starts[wanted], side="right") - 1
         last = np.searchsorted(self.group_starts, (starts + counts)[wanted] - 1, side="right") - 1
         groups = np.unique(expand(first, last - first + 1))
-        table = self.file.read_row_groups(groups.tolist())
+        with self.reading:
+            table = self.file.read_row_groups(groups.tolist())
         # Where each wanted row lies in what was read: rows of earlier groups not read are missing.
         widths = np.diff(self.group_starts)[groups]
         base = np.zeros(len(self.group_starts), dtype=np.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,17 @@ def test_manifest_says_where_the_store_comes_from(tmp_path: Path) -> None:
     assert store.manifest.currency == "CZK"
     assert set(store.manifest.sources) == {"store.payments.parquet", "store.labels.parquet"}
     assert set(store.manifest.files) == {"payments.parquet", "samples.parquet"}
+
+
+def test_threads_read_at_the_same_time_what_each_asks_for(store: FoldedStore) -> None:
+    alone = [store.read([sample]) for sample in range(12)]
+
+    def read(seed: int) -> None:
+        for sample in np.random.default_rng(seed).integers(0, 12, 150).tolist():
+            same(store.read([sample]), alone[sample])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(read, range(8)))  # raises what a thread raised
 
 
 def test_reading_samples_one_by_one_equals_reading_them_together(store: FoldedStore) -> None:
