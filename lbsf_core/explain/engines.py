@@ -26,7 +26,7 @@ from lbsf_core.explain.baselines import (
     disagreement,
     find_baseline,
 )
-from lbsf_core.explain.gradient import explain
+from lbsf_core.explain.gradient import explain_against
 from lbsf_core.explain.removal import Coalitions, explain_by_removal
 from lbsf_core.explain.result import Explanation
 from lbsf_core.fold.batch import FoldedBatch
@@ -73,20 +73,20 @@ def explain_sample(
         raise LbsfError(f"'{method}' is no method; choose one of {', '.join(METHODS)}.")
     baseline = baseline or FIRST_BASELINE[method]
 
-    def ask(held: Baseline, asked: int, wanted: Sequence[str] = ()) -> Explanation:
-        if method == "gradient":
-            return explain(bundle, batch, held)[0]
-        return explain_by_removal(
-            bundle, batch, baseline=held, opened=wanted, budget=asked, seed=seed
-        )
+    others = [other for other in others if other.name != baseline.name]
+    if method == "gradient":
+        (found,), values = explain_against(bundle, batch, baseline, others)
+    else:
 
-    found = ask(baseline, budget, opened)
-    values = {
-        other.words: ask(other, CHECK_BUDGET).merchant_attributions
-        for other in others
-        if other.name != baseline.name
-    }
-    told = disagreement(found.merchant_attributions, values)
+        def ask(held: Baseline, asked: int, wanted: Sequence[str] = ()) -> Explanation:
+            return explain_by_removal(
+                bundle, batch, baseline=held, opened=wanted, budget=asked, seed=seed
+            )
+
+        found = ask(baseline, budget, opened)
+        values = [ask(other, CHECK_BUDGET).merchant_attributions for other in others]
+    named = {other.words: value for other, value in zip(others, values, strict=True)}
+    told = disagreement(found.merchant_attributions, named)
     return replace(found, warnings=(*found.warnings, *told))
 
 

@@ -16,6 +16,7 @@ merchant) belong to no single payment and are divided evenly among the merchant'
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,8 @@ METHOD = "integrated gradients"
 FIRST_STEPS, MAX_STEPS = 8, 512
 #: Payments times steps in one forward pass: bounds memory and stays near the cache.
 PASS_PAYMENTS = 32_768
+#: Completeness error of values that are only compared with others: which merchants come first.
+CHECK_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -82,15 +85,44 @@ def integrated_gradients(
     Steps are doubled, for the samples that need it only, until the completeness error is within
     the tolerance or `MAX_STEPS` are spent; what is left is reported in `delta`.
     """
-    result = _integrate(model, batch, FIRST_STEPS, reference)
+    return along_paths(model, batch, [(reference, tolerance)])[0]
+
+
+def along_paths(
+    model: LBSF, batch: FoldedBatch, paths: Sequence[tuple[FoldedBatch | None, float]]
+) -> list[Attributions]:
+    """Integrated gradients from several starts, the first steps of all of them in one pass.
+
+    Args:
+        model: scores.
+        batch: the samples.
+        paths: (reference, tolerance) of each, as `integrated_gradients` has them.
+
+    Returns:
+        One of each path.
+    """
+    results = _integrate(model, batch, FIRST_STEPS, [reference for reference, _ in paths])
+    for result, (reference, tolerance) in zip(results, paths, strict=True):
+        _refine(model, batch, result, reference, tolerance)
+    return results
+
+
+def _refine(
+    model: LBSF,
+    batch: FoldedBatch,
+    result: Attributions,
+    reference: FoldedBatch | None,
+    tolerance: float,
+) -> None:
+    """Double the steps of the samples whose values do not add up well enough yet, in place."""
     while True:
         open_rows = np.flatnonzero(
             (np.abs(result.delta) > tolerance / 2) & (result.steps < MAX_STEPS)
         )
         if not len(open_rows):
-            return result
+            return
         steps = int(result.steps[open_rows].min()) * 2
-        again = _integrate(model, batch.select(open_rows), steps, reference)
+        (again,) = _integrate(model, batch.select(open_rows), steps, [reference])
         payments = np.isin(batch.sample_of_payment, open_rows)
         # `select` keeps the order of samples and of payments, so rows match one to one.
         result.fields[payments] = again.fields
@@ -99,28 +131,34 @@ def integrated_gradients(
 
 
 def _integrate(
-    model: LBSF, batch: FoldedBatch, steps: int, reference: FoldedBatch | None = None
-) -> Attributions:
+    model: LBSF, batch: FoldedBatch, steps: int, references: Sequence[FoldedBatch | None]
+) -> list[Attributions]:
+    """The integral along R straight paths to the payments as they are, one from each reference."""
     model.eval()
     layout = model.layout(batch)
     gates = model.field_weights().detach()
     with torch.no_grad():
         vectors = model.field_vectors(batch)  # (N, F, D)
         fused, statistics = model.fuse(vectors), model.statistics(batch)
-        typical, mean = model.typical, torch.zeros_like(statistics[:1])  # (F, D), (1, K)
-        if reference is not None:
-            typical = model.field_vectors(reference).mean(dim=0)
-            mean = model.statistics(reference).mean(dim=0, keepdim=True)
-        start, counted = model.fuse(typical).expand_as(fused), mean.expand_as(statistics)
-        logits = model.forward_from(fused, statistics, layout).cpu().double().numpy()
-        baseline = model.forward_from(start, counted, layout).cpu().double().numpy()
+        starts = [_start(model, reference, statistics) for reference in references]
+        typical = torch.stack([one for one, _ in starts])  # (R, F, D)
+        count = len(references)
+        start = model.fuse(typical)[:, None].expand(count, *fused.shape)  # (R, N, D)
+        counted = torch.stack([mean for _, mean in starts]).expand(count, *statistics.shape)
+        ends = torch.cat([start, fused[None]]), torch.cat([counted, statistics[None]])
+        flat = model.forward_from(
+            ends[0].flatten(0, 1), ends[1].flatten(0, 1), layout.repeat(count + 1)
+        )
+        logits = flat.view(count + 1, -1).cpu().double().numpy()
+        # Where there is nothing to move, both ends are the same to the last bit.
+        logits[:-1] = np.where(batch.payment_counts > 0, logits[:-1], logits[-1])
     n, f = len(batch.amounts), len(model.fields)
-    values = np.zeros((n, f + 1))
+    values = np.zeros((count, n, f + 1))
     if n:
         layouts: dict[int, Layout] = {}
 
         def total_logit(payments: Tensor, stats: Tensor, u: Tensor) -> Tensor:
-            """(n,) sum of the batch's logits at n points of the path; samples do not mix.
+            """(n,) sum of the batch's logits at n points of the paths; samples do not mix.
 
             Of a straight path the point at u is taken as the one at 1 - (1 - u)^2. The derivative
             by the point itself has a factor 1 - u, half of what substitution asks for.
@@ -135,31 +173,70 @@ def _integrate(
 
         # Averaged gradients (multiply_by_inputs=False), so that they can be split by field.
         engine = IntegratedGradients(total_logit, multiply_by_inputs=False)
-        ends = torch.zeros(2, 1, 1, 1, device=fused.device)
-        ends[1] = 1.0
-        slope, stats_slope, _ = engine.attribute(
-            (fused[None], statistics[None], ends[1]),
-            baselines=(start[None], counted[None], ends[0]),
+        place = torch.zeros(count, 1, 1, device=fused.device)
+        slopes, stats_slopes, _ = engine.attribute(
+            (fused.expand_as(start), statistics.expand_as(counted), place + 1),
+            baselines=(start, counted, place),
             n_steps=steps,
             method="gausslegendre",
-            internal_batch_size=max(1, PASS_PAYMENTS // n),
+            internal_batch_size=max(count, PASS_PAYMENTS // n),
         )
-        with torch.no_grad():
-            slope, stats_slope = 2 * slope, 2 * stats_slope
-            moved = (vectors - typical) * gates[:, None]  # (N, F, D)
-            values[:, :f] = torch.einsum("nfd,nd->nf", moved, slope[0]).cpu().double().numpy()
-            values[:, f] = model.history_parts(batch, stats_slope[0])
-            behind = (counted * stats_slope[0]).sum(dim=1).double().cpu().numpy()  # (S,)
-            segment = batch.segment_of_payment
-            values[:, f] -= (behind / np.diff(batch.offsets))[segment]
-    sums = np.bincount(batch.sample_of_payment, values.sum(axis=1), minlength=len(batch))
-    return Attributions(
-        values,
-        logits,
-        baseline,
-        sums - (logits - baseline),
-        np.full(len(batch), steps, dtype=np.int64),
+        for path in range(count):
+            values[path] = _by_field(
+                model,
+                batch,
+                (vectors - typical[path]) * gates[:, None],
+                counted[path],
+                2 * slopes[path],
+                2 * stats_slopes[path],
+            )
+    return [
+        Attributions(
+            fields,
+            logits[-1].copy(),
+            baseline,
+            np.bincount(batch.sample_of_payment, fields.sum(axis=1), minlength=len(batch))
+            - (logits[-1] - baseline),
+            np.full(len(batch), steps, dtype=np.int64),
+        )
+        for fields, baseline in zip(values, logits[:-1], strict=True)
+    ]
+
+
+def _start(model: LBSF, reference: FoldedBatch | None, statistics: Tensor) -> tuple[Tensor, Tensor]:
+    """(F, D) and (1, K): the payment and the segment that stand in every slot at the start."""
+    if reference is None:
+        return model.typical, torch.zeros_like(statistics[:1])
+    return (
+        model.field_vectors(reference).mean(dim=0),
+        model.statistics(reference).mean(dim=0, keepdim=True),
     )
+
+
+@torch.no_grad()
+def _by_field(
+    model: LBSF,
+    batch: FoldedBatch,
+    moved: Tensor,
+    counted: Tensor,
+    slope: Tensor,
+    stats_slope: Tensor,
+) -> Floats:
+    """(N, F + 1) what each field of each payment, and its share of "history", moved the logit by.
+
+    Args:
+        model, batch: what is explained.
+        moved: (N, F, D) what the path moves each field's part of a payment by.
+        counted: (S, K) the statistics that it starts from.
+        slope: (N, D) mean gradient of the fused payments.
+        stats_slope: (S, K) mean gradient of the statistics.
+    """
+    fields = torch.einsum("nfd,nd->nf", moved, slope).cpu().double().numpy()
+    behind = (counted * stats_slope).sum(dim=1).double().cpu().numpy()  # (S,)
+    history = model.history_parts(batch, stats_slope)
+    history -= (behind / np.diff(batch.offsets))[batch.segment_of_payment]
+    found: Floats = np.column_stack([fields, history])
+    return found
 
 
 def explain(
@@ -170,24 +247,45 @@ def explain(
     Raises:
         LbsfError: the baseline is the empty history, from which no path leads to this one.
     """
-    if baseline.batch is None and baseline.name != TYPICAL_PAYMENT.name:
-        raise LbsfError(
-            f"integrated gradients can't start from the {baseline.name}: there is no slot to fill. "
-            "Choose another baseline, or removal."
-        )
+    return explain_against(bundle, batch, baseline)[0]
+
+
+def explain_against(
+    bundle: Bundle, batch: FoldedBatch, baseline: Baseline, others: Sequence[Baseline] = ()
+) -> tuple[list[Explanation], list[Floats]]:
+    """Explain every sample of a batch, and value its merchants against other baselines as well.
+
+    Args:
+        bundle: the model and its calibration.
+        batch: the samples.
+        baseline: what the explanations are held against.
+        others: tried beside it, to `CHECK_TOLERANCE`.
+
+    Returns:
+        One explanation a sample; (S,) merchant values under each other baseline.
+
+    Raises:
+        LbsfError: as `explain`.
+    """
+    for held in (baseline, *others):
+        if held.batch is None and held.name != TYPICAL_PAYMENT.name:
+            raise LbsfError(
+                f"integrated gradients can't start from the {held.name}: there is no slot to "
+                "fill. Choose another baseline, or removal."
+            )
     model = bundle.model
-    found = integrated_gradients(model, batch, reference=baseline.batch)
+    paths = [(baseline.batch, TOLERANCE), *((other.batch, CHECK_TOLERANCE) for other in others)]
+    found, *checks = along_paths(model, batch, paths)
     with torch.no_grad():
         _, attention = model.forward_with_attention(batch)
     calibration = Calibration(**bundle.calibration)
+    by_merchant, *of_others = (_by_merchant(batch, each) for each in (found, *checks))
     payment_values = found.fields.sum(axis=1)
     out = []
     for b in range(len(batch)):
-        one = batch.select([b])
+        one = batch if len(batch) == 1 else batch.select([b])
         s = slice(int(batch.user_offsets[b]), int(batch.user_offsets[b + 1]))
         n = slice(int(batch.offsets[s.start]), int(batch.offsets[s.stop]))
-        values = payment_values[n]
-        by_merchant = np.bincount(one.segment_of_payment, values, minlength=len(one.merchants))
         out.append(
             assemble(
                 one,
@@ -200,11 +298,19 @@ def explain(
                 steps=int(found.steps[b]),
                 fields=field_names(model),
                 field_attributions=found.fields[n],
-                payment_attributions=values,
-                merchant_attributions=by_merchant.astype(np.float64),
+                payment_attributions=payment_values[n],
+                merchant_attributions=by_merchant[s],
                 merchant_weights=attention.merchants[s].cpu().double().numpy(),
                 payment_weights=attention.payments[n].cpu().double().numpy(),
                 relation_weights=attention.relations[b].cpu().double().numpy(),
             )
         )
-    return out
+    return out, of_others
+
+
+def _by_merchant(batch: FoldedBatch, found: Attributions) -> Floats:
+    """(S,) sums over the payments of each segment."""
+    sums = np.bincount(
+        batch.segment_of_payment, found.fields.sum(axis=1), minlength=len(batch.merchants)
+    )
+    return sums.astype(np.float64)

@@ -12,7 +12,7 @@ to the stop, rather than never having had any, make the score high.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,6 +35,8 @@ Ints = npt.NDArray[np.int64]
 
 #: Reasons of one side: US practice under Regulation B, where more than four help nobody.
 MOST = 4
+#: By which sign of an effect a reason counts: for the risk, and against it.
+SIDES = (1.0, -1.0)
 #: Logits that a removal must move the score by: 5 % of the odds. Less would change no decision;
 #: what single precision loses (1e-5) is far below.
 LEAST_EFFECT = 0.05
@@ -147,18 +149,18 @@ def reasons(
     found = candidates(batch, catalogue, kinds) if given else []
     lone = whole - removals.logits([one.rows for one in found])
     words = _Words(batch, catalogue, kinds, language)
-    told: list[tuple[Reason, ...]] = []
-    for sign in (1.0, -1.0):
-        chosen = choose(removals, found, whole, lone, sign)
-        # The proof that counts is a full refold; what it does not bear out is not said.
-        rest = _without(bundle, batch, [found[at].rows for at, _ in chosen])
-        told.append(
-            tuple(
-                words.reason(found[at], whole - left, added, float(calibration.pd(left)))
-                for (at, added), left in zip(chosen, rest.tolist(), strict=True)
-                if sign * (whole - left) >= LEAST_EFFECT
-            )
+    sides = _answered(removals, [choose(found, whole, lone, sign) for sign in SIDES])
+    # The proof that counts is a full refold; what it does not bear out is not said.
+    rest = _without(bundle, batch, [found[at].rows for side in sides for at, _ in side])
+    ends = np.cumsum([len(side) for side in sides])[:-1]
+    told = [
+        tuple(
+            words.reason(found[at], whole - left, added, float(calibration.pd(left)))
+            for (at, added), left in zip(side, without.tolist(), strict=True)
+            if sign * (whole - left) >= LEAST_EFFECT
         )
+        for sign, side, without in zip(SIDES, sides, np.split(rest, ends), strict=True)
+    ]
     return Reasons(
         user=batch.user_ids[0],
         cutoff=f"{np.datetime64(int(batch.cutoffs[0]), 'us').astype('datetime64[s]')}Z",
@@ -174,12 +176,13 @@ def reasons(
 
 
 def choose(
-    removals: Removals, found: Sequence[Candidate], whole: float, lone: Floats, sign: float
-) -> list[tuple[int, float]]:
+    found: Sequence[Candidate], whole: float, lone: Floats, sign: float
+) -> Generator[list[Ints], Floats, list[tuple[int, float]]]:
     """The candidates to tell of one side, one after another, each by what it adds.
 
+    It hands out sets of payments and is sent the logits without each of them, see `_answered`.
+
     Args:
-        removals: of the sample.
         found: the candidates.
         whole: logit of the whole history.
         lone: (C,) logits that the score falls by without the payments of each candidate alone.
@@ -214,9 +217,28 @@ def choose(
         level -= sign * float(added[best])
         gone = np.union1d(gone, taken)
         rest = [at for at in rest if not _shared(found[at].rows, taken)]
-        without = removals.logits([np.union1d(gone, found[at].rows) for at in rest])
+        without = yield [np.union1d(gone, found[at].rows) for at in rest]
         added = sign * (level - without)
     return chosen
+
+
+def _answered(
+    removals: Removals, sides: Sequence[Generator[list[Ints], Floats, list[tuple[int, float]]]]
+) -> list[list[tuple[int, float]]]:
+    """What each side comes to; what all of them ask at a time is answered in one pass."""
+    said: list[list[tuple[int, float]]] = [[] for _ in sides]
+    answers: dict[int, Floats | None] = dict.fromkeys(range(len(sides)))
+    while answers:
+        asked: dict[int, list[Ints]] = {}
+        for at, answer in answers.items():
+            try:
+                asked[at] = next(sides[at]) if answer is None else sides[at].send(answer)
+            except StopIteration as end:
+                said[at] = end.value
+        ends = np.cumsum([len(sets) for sets in asked.values()])[:-1]
+        logits = removals.logits([rows for sets in asked.values() for rows in sets])
+        answers = dict(zip(asked, np.split(logits, ends), strict=True)) if asked else {}
+    return said
 
 
 def _narrowest(found: Sequence[Candidate], worth: Floats, best: int) -> int:

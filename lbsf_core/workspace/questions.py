@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -191,7 +191,12 @@ class Questions:
         return dict(self.bundle.faithfulness)
 
     def _batch(self, case: Case) -> FoldedBatch:
-        return self.store.read([case.sample])
+        return self._read(case.sample)
+
+    @cached_property
+    def _read(self) -> Callable[[int], FoldedBatch]:
+        """One sample's payments; the last few are kept, a page asks several things of each."""
+        return lru_cache(maxsize=16)(lambda sample: self.store.read([sample]))
 
     @property
     def _window(self) -> int | None:

@@ -14,11 +14,15 @@ from torch import Tensor
 
 from lbsf_core.config import ModelConfig
 from lbsf_core.explain import gradient
+from lbsf_core.explain.baselines import TYPICAL_PAYMENT, Baseline
 from lbsf_core.explain.batch import explain_chunk
 from lbsf_core.explain.gradient import (
+    CHECK_TOLERANCE,
     FIRST_STEPS,
     HISTORY,
+    along_paths,
     explain,
+    explain_against,
     field_names,
     integrated_gradients,
 )
@@ -39,7 +43,7 @@ BUNDLE = Bundle(MODEL, {"slope": 1.0, "intercept": 0.0})
 
 def tight(batch: FoldedBatch, model: LBSF = MODEL) -> gradient.Attributions:
     """With steps enough that the error of the rule is far below what is compared."""
-    return gradient._integrate(model, batch, 128)
+    return gradient._integrate(model, batch, 128, [None])[0]
 
 
 class Toy(LBSF):
@@ -271,7 +275,7 @@ def test_steps_are_raised_only_where_they_are_needed(monkeypatch: pytest.MonkeyP
     real = gradient._integrate
     monkeypatch.setattr(
         gradient, "_integrate",
-        lambda m, b, steps, _: (asked.append((steps, len(b))), real(m, b, steps))[1],
+        lambda m, b, steps, refs: (asked.append((steps, len(b))), real(m, b, steps, refs))[1],
     )  # fmt: skip
     found = integrated_gradients(sharp, BATCH, tolerance=TIGHT)
     assert [steps for steps, _ in asked] == [FIRST_STEPS * 2**i for i in range(len(asked))]
@@ -284,9 +288,29 @@ def test_steps_are_raised_only_where_they_are_needed(monkeypatch: pytest.MonkeyP
     assert (np.abs(found.delta[found.steps < 512]) <= TIGHT / 2).all()
     # What was kept for a sample is what its last steps found.
     for b, steps in enumerate(found.steps):
-        alone = real(sharp, BATCH.select([b]), int(steps))
+        (alone,) = real(sharp, BATCH.select([b]), int(steps), [None])
         mine = found.fields[BATCH.sample_of_payment == b]
         np.testing.assert_allclose(mine, alone.fields, atol=2e-4)
+
+
+def test_paths_from_several_starts_are_those_of_each_alone() -> None:
+    references = [None, random_batch(5, 2), random_batch(6, 1)]
+    together = along_paths(MODEL, BATCH, [(reference, 1e-3) for reference in references])
+    for reference, found in zip(references, together, strict=True):
+        alone = integrated_gradients(MODEL, BATCH, 1e-3, reference=reference)
+        np.testing.assert_allclose(found.fields, alone.fields, atol=1e-5)
+        np.testing.assert_allclose(found.baseline_logits, alone.baseline_logits, atol=1e-5)
+        np.testing.assert_array_equal(found.steps, alone.steps)
+    assert np.abs(together[0].fields - together[1].fields).max() > 1e-3, "the starts differ"
+
+
+def test_other_baselines_change_nothing_of_what_is_held_against_the_first() -> None:
+    batch, reference = random_batch(8, 2), Baseline("typical user", "t", random_batch(5, 1))
+    found, (other,) = explain_against(BUNDLE, batch, TYPICAL_PAYMENT, [reference])
+    for one, alone in zip(found, explain(BUNDLE, batch), strict=True):
+        np.testing.assert_allclose(one.field_attributions, alone.field_attributions, atol=1e-5)
+    alone = np.concatenate([e.merchant_attributions for e in explain(BUNDLE, batch, reference)])
+    assert np.abs(other - alone).max() < CHECK_TOLERANCE
 
 
 def test_an_error_that_is_left_is_reported_never_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,7 @@ def test_high_means_above_the_samples_that_the_bundle_was_calibrated_on() -> Non
 def test_what_a_full_refold_does_not_bear_out_is_not_said(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = lives(1)
     assert reasons(BUNDLE, batch, always=True).risk
-    still = np.full(MOST, logit(batch))  # nothing changes, whatever is removed
+    still = np.full(2 * MOST, logit(batch))  # nothing changes, whatever is removed
     monkeypatch.setattr(module, "refolds", lambda model, batch: lambda masks: still[: len(masks)])
     found = reasons(BUNDLE, batch, always=True)
     assert found.risk == found.protective == ()
@@ -156,13 +156,25 @@ def candidate(*rows: int, code: str = "came", pair: bool = False) -> Candidate:
 def chosen(score: Additive, found: list[Candidate], sign: float = 1.0) -> list[int]:
     whole = float(score.worth.sum())
     lone = whole - score.logits([one.rows for one in found])
-    return [at for at, _ in choose(score, found, whole, lone, sign)]  # type: ignore[arg-type]
+    (side,) = module._answered(score, [choose(found, whole, lone, sign)])  # type: ignore[arg-type]
+    return [at for at, _ in side]
 
 
 def test_the_strongest_come_first_and_four_at_most() -> None:
     score = Additive(0.5, 0.9, 0.7, 0.4, 0.3, -0.6)
     assert chosen(score, [candidate(at) for at in range(6)]) == [1, 2, 0, 3]
     assert chosen(score, [candidate(at) for at in range(6)], -1.0) == [5]
+
+
+def test_both_sides_asked_together_are_told_what_each_is_alone() -> None:
+    score = Additive(0.5, 0.9, -0.7, 0.4, -0.3, -0.6, 0.8)
+    found = [candidate(at) for at in range(7)]
+    whole = float(score.worth.sum())
+    lone = whole - score.logits([one.rows for one in found])
+    sides = [choose(found, whole, lone, sign) for sign in module.SIDES]
+    risk, against = module._answered(score, sides)  # type: ignore[arg-type]
+    assert [at for at, _ in risk] == chosen(score, found) == [1, 6, 0, 3]
+    assert [at for at, _ in against] == chosen(score, found, -1.0) == [2, 5, 4]
 
 
 def test_small_ones_are_no_principal_reasons() -> None:
