@@ -55,7 +55,7 @@ def serve(
     address = f"http://{_name(host)}:{chosen}"
     previous = _on_signals()
     child = subprocess.Popen(
-        _command(host, chosen), env=_environment(path), stdout=subprocess.DEVNULL
+        _command(host, chosen), env=environment(path), stdout=subprocess.DEVNULL
     )
     try:
         _wait_until_healthy(child, address)
@@ -93,12 +93,16 @@ def _command(host: str, port: int) -> list[str]:
     return [sys.executable, "-m", "streamlit", "run", str(script), *options]
 
 
-def _environment(path: Path) -> dict[str, str]:
+def environment(path: Path) -> dict[str, str]:
+    """What the server of a workspace is started with; what is set already stays."""
     root = str(Path(__file__).resolve().parent.parent)
     known = os.environ.get("PYTHONPATH")
     return {
         # Each of a server's many threads would keep memory of its own that it gave back.
         "MALLOC_ARENA_MAX": "2",
+        # One user's history is too short for two cores to share: they would wait for each other.
+        # Sessions are what the cores are shared between.
+        "OMP_NUM_THREADS": "1",
         **os.environ,
         "LBSF_WORKSPACE": str(path.resolve()),
         "LBSF_PARENT": str(os.getpid()),

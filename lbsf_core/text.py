@@ -13,7 +13,10 @@ def visible(text: object) -> str:
 
     A zero-width space becomes `‹U+200B›`; breaks, tabs and the no-break space become a space.
     """
-    return "".join(_visible(character) for character in str(text))
+    shown = str(text)
+    if shown.isprintable():  # nearly every text, and far sooner said than letter by letter
+        return shown
+    return "".join(_visible(character) for character in shown)
 
 
 def shortened(text: object, width: int) -> str:

@@ -27,18 +27,18 @@ def score_history(standings: Sequence[Standing]) -> go.Figure:
     Args:
         standings: oldest first; the last is today's.
     """
-    figure = go.Figure()
-    figure.add_scatter(
-        x=[one.cutoff for one in standings],
-        y=[one.pd for one in standings],
-        mode="lines+markers",
-        line={"color": style.GREY, "width": 2},
-        marker={
+    line = {
+        "type": "scatter",
+        "x": [one.cutoff for one in standings],
+        "y": [one.pd for one in standings],
+        "mode": "lines+markers",
+        "line": {"color": style.GREY, "width": 2},
+        "marker": {
             "size": 8,
             "color": style.BLUE,
             "symbol": ["circle" if one.whole else "circle-open" for one in standings],
         },
-        customdata=[
+        "customdata": [
             [
                 formats.day(one.cutoff),
                 formats.percent(one.pd),
@@ -46,8 +46,10 @@ def score_history(standings: Sequence[Standing]) -> go.Figure:
             ]
             for one in standings
         ],
-        hovertemplate="%{customdata[0]}: PD %{customdata[1]}<br>%{customdata[2]}<extra></extra>",
-    )
-    figure.update_yaxes(tickformat=".0%", rangemode="tozero", nticks=4)
-    figure.update_xaxes(nticks=4, tickformat="%b %Y")
-    return style.finish(figure, height=150)
+        "hovertemplate": "%{customdata[0]}: PD %{customdata[1]}<br>%{customdata[2]}<extra></extra>",
+    }
+    axes = {
+        "xaxis": style.AXIS | {"nticks": 4, "tickformat": "%b %Y"},
+        "yaxis": style.AXIS | {"tickformat": ".0%", "rangemode": "tozero", "nticks": 4},
+    }
+    return style.unchecked([line], style.layout(height=150) | axes)

@@ -7,10 +7,12 @@ Above them stands the money in and out of each month or week, on the same axis o
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from dashboard.charts import style
 from dashboard.charts.lanes import Lanes, thin
@@ -21,6 +23,8 @@ DOTS = 2_500
 ROW = 25
 #: Height of the bars of money in and out, and the room below them, in pixels.
 MONEY, BETWEEN = 62, 42
+#: Shares of the width: payments, attribution, attention; and the room between them.
+PANELS, ACROSS = (0.64, 0.2, 0.16), 0.018
 #: Windows of at most so many days have their money by week.
 WEEKS_UNTIL = 120
 #: Days between payments of a regular series after which its line is broken: one is missing.
@@ -50,72 +54,102 @@ def timeline(
     """
     rows = lanes.merchants
     left, right = _span(lanes.payments, start, end)
-    inner = len(rows) * ROW
     every = "week" if (right - left).days <= WEEKS_UNTIL else "month"
-    figure = make_subplots(
-        rows=2,
-        cols=3,
-        start_cell="bottom-left",  # the lanes' axes stay the first ones
-        specs=[[{}, {}, {}], [{}, None, None]],
-        shared_yaxes=True,
-        column_widths=[0.64, 0.2, 0.16],
-        row_heights=[inner, MONEY],
-        horizontal_spacing=0.018,
-        vertical_spacing=BETWEEN / (inner + MONEY + BETWEEN),
-        subplot_titles=(
-            "Payments, one lane a merchant (↻ regular, its line broken where one is missing)",
-            ATTRIBUTION_TITLE,
-            ATTENTION_TITLE,
-            f"Money in and out by {every} ({style.name(currency)})",
-        ),
-    )
     shown = [name for name in (selected, beside) if name is not None]
-    _payments(figure, lanes, currency, shown)
-    _bars(figure, rows[~rows["others"].astype(bool)], shown)
-    _series(figure, lanes)
-    _money(figure, lanes.payments, every, currency)
-    _others(figure, rows[rows["others"].astype(bool)])
-    for column in (2, 3):
-        figure.add_vline(0, line={"color": style.FAINT, "width": 1}, row=1, col=column)
-    for at in rows.index[rows["merchant"].isin(shown)]:
-        for column in (1, 2, 3):
-            figure.add_hrect(
-                at - 0.5, at + 0.5, fillcolor=style.BAND, line_width=0, layer="below",
-                row=1, col=column,
-            )  # fmt: skip
-    figure.update_yaxes(
-        range=[len(rows) - 0.4, -0.6],
-        tickmode="array",
-        tickvals=list(range(len(rows))),
-        ticktext=[
-            style.name(title) + " ↻" * bool(again)
-            for title, again in zip(rows["title"], rows["regular"], strict=True)
-        ],
-        showgrid=True,
-        ticks="",
-        row=1,
+    named, sums = (rows[rows["others"].astype(bool) == other] for other in (False, True))
+    traces = [
+        *_payments(lanes, currency, shown),
+        *_bars(named, shown),
+        *_series(lanes),
+        *_money(lanes.payments, every, currency),
+    ]
+    inner = len(rows) * ROW
+    whole = inner + MONEY + BETWEEN
+    panels = [*_widths(PANELS, ACROSS), (0.0, _widths(PANELS, ACROSS)[0][1])]
+    heights = [(0.0, inner / whole)] * 3 + [(1.0 - MONEY / whole, 1.0)]
+    titles = (
+        "Payments, one lane a merchant (↻ regular, its line broken where one is missing)",
+        ATTRIBUTION_TITLE,
+        ATTENTION_TITLE,
+        f"Money in and out by {every} ({style.name(currency)})",
     )
-    figure.update_xaxes(
-        range=[left, right], type="date", nticks=8, row=1, col=1,
-        tickformatstops=[
+    axes = [_time_axis(left, right), _effect_axis(named), _attention_axis(named), _money_time()]
+    ups = [_lane_axis(rows), _lane_axis(rows, first=False), _lane_axis(rows, first=False)]
+    ups.append(style.AXIS | {"nticks": 4, "tickformat": "~s"})
+    laid_out = style.layout(height=whole + 96, top=30)
+    for at, (across, up) in enumerate(zip(axes, ups, strict=True)):
+        number = str(at + 1) if at else ""
+        laid_out[f"xaxis{number}"] = across | {"anchor": f"y{number}", "domain": panels[at]}
+        laid_out[f"yaxis{number}"] = up | {"anchor": f"x{number}", "domain": heights[at]}
+    laid_out["annotations"] = [
+        {
+            "text": title, "x": sum(panels[at]) / 2, "y": heights[at][1], "xref": "paper",
+            "yref": "paper", "xanchor": "center", "yanchor": "bottom", "showarrow": False,
+            "font": {"size": 12.5},
+        }
+        for at, title in enumerate(titles)
+    ] + _others(sums)  # fmt: skip
+    laid_out["shapes"] = [
+        {
+            "type": "line", "x0": 0, "x1": 0, "y0": 0, "y1": 1, "xref": f"x{at}",
+            "yref": f"y{at} domain", "line": {"color": style.FAINT, "width": 1},
+        }
+        for at in (2, 3)
+    ] + [
+        {
+            "type": "rect", "x0": 0, "x1": 1, "y0": lane - 0.5, "y1": lane + 0.5,
+            "xref": f"x{at} domain", "yref": f"y{at}", "fillcolor": style.BAND,
+            "line": {"width": 0}, "layer": "below",
+        }
+        for lane in rows.index[rows["merchant"].isin(shown)]
+        for at in ("", 2, 3)
+    ]  # fmt: skip
+    laid_out |= {
+        "showlegend": True,
+        "legend": laid_out["legend"] | {"y": 0, "yref": "container"},
+        "margin": laid_out["margin"] | {"b": 58},
+    }
+    return style.unchecked(traces, laid_out)
+
+
+def _widths(shares: Sequence[float], between: float) -> list[tuple[float, float]]:
+    """Where panels of these shares of the width begin and end, with room between them."""
+    room = 1.0 - between * (len(shares) - 1)
+    found, begin = [], 0.0
+    for share in shares:
+        end = begin + share / sum(shares) * room
+        found.append((begin, min(end, 1.0)))
+        begin = end + between
+    return found
+
+
+def _time_axis(left: pd.Timestamp, right: pd.Timestamp) -> dict[str, Any]:
+    return style.AXIS | {
+        "type": "date", "range": [left.isoformat(), right.isoformat()], "nticks": 8,
+        "tickformatstops": [
             {"dtickrange": [None, "M1"], "value": "%Y-%m-%d"},
             {"dtickrange": ["M1", None], "value": "%Y-%m"},
         ],
-    )  # fmt: skip
-    named = rows[~rows["others"].astype(bool)]
-    ends = pd.concat([named["attribution"], named["lo"], named["hi"]])
-    figure.update_xaxes(_effect_axis(ends), row=1, col=2)
+    }  # fmt: skip
+
+
+def _money_time() -> dict[str, Any]:
+    return style.AXIS | {"matches": "x", "showticklabels": False, "showgrid": False}
+
+
+def _attention_axis(named: pd.DataFrame) -> dict[str, Any]:
     reach = max(float(named["weight"].max()) * 1.08, 1e-6)
-    figure.update_xaxes(tickformat=".2~%", range=[0, reach], nticks=4, row=1, col=3)
-    style.finish(figure, height=inner + MONEY + BETWEEN + 96, top=30)
-    figure.update_layout(
-        showlegend=True,
-        legend={"orientation": "h", "x": 0, "y": -0.0, "yref": "container", "yanchor": "bottom"},
-        margin={"b": 58},
-    )
-    for title in figure.layout.annotations[:4]:
-        title.font = {"size": 12.5}
-    return figure
+    return style.AXIS | {"tickformat": ".2~%", "range": [0, reach], "nticks": 4}
+
+
+def _lane_axis(rows: pd.DataFrame, *, first: bool = True) -> dict[str, Any]:
+    """The lanes from top to bottom; names stand beside the first panel only."""
+    axis = style.AXIS | {"range": [len(rows) - 0.4, -0.6], "showgrid": True, "ticks": ""}
+    axis |= {"tickmode": "array", "tickvals": list(range(len(rows)))}
+    if not first:
+        return axis | {"matches": "y", "showticklabels": False}
+    names = zip(rows["title"], rows["regular"], strict=True)
+    return axis | {"ticktext": [style.name(name) + " ↻" * bool(again) for name, again in names]}
 
 
 def dot_size(amounts: np.ndarray) -> np.ndarray:
@@ -127,7 +161,7 @@ def dot_size(amounts: np.ndarray) -> np.ndarray:
     return 4.5 + 14.5 * np.clip(size / reference, 0, 1)
 
 
-def _money(figure: go.Figure, payments: pd.DataFrame, every: str, currency: str) -> None:
+def _money(payments: pd.DataFrame, every: str, currency: str) -> Iterator[dict[str, Any]]:
     """Bars of what came in, upwards, and went out, downwards, in each month or week."""
     start = pd.to_datetime(payments["timestamp"]).dt.to_period(every[0].upper()).dt.start_time
     for title, colour, amounts in (
@@ -135,25 +169,22 @@ def _money(figure: go.Figure, payments: pd.DataFrame, every: str, currency: str)
         ("Money out", style.MONEY_OUT, payments["amount"].clip(upper=0)),
     ):
         sums = amounts.groupby(start).sum()
-        figure.add_trace(
-            go.Bar(
-                x=sums.index.to_numpy(),
-                y=sums.to_numpy(),
-                width=[(6 if every == "week" else 26) * 86_400_000] * len(sums),
-                offset=12 * 3_600_000,
-                marker={"color": colour, "opacity": 0.72, "line": {"width": 0}},
-                hovertemplate=f"{title.lower()}, {every} of %{{x|%Y-%m-%d}}: %{{y:,.2f}} "
-                f"{style.name(currency)}<extra></extra>",
-                showlegend=False,
-            ),
-            row=2,
-            col=1,
-        )
-    figure.update_xaxes(matches="x", showticklabels=False, showgrid=False, row=2, col=1)
-    figure.update_yaxes(nticks=4, tickformat="~s", row=2, col=1)
+        yield {
+            "type": "bar",
+            "x": sums.index.to_numpy(),
+            "y": sums.to_numpy(),
+            "xaxis": "x4",
+            "yaxis": "y4",
+            "width": (6 if every == "week" else 26) * 86_400_000,
+            "offset": 12 * 3_600_000,
+            "marker": {"color": colour, "opacity": 0.72, "line": {"width": 0}},
+            "hovertemplate": f"{title.lower()}, {every} of %{{x|%Y-%m-%d}}: %{{y:,.2f}} "
+            f"{style.name(currency)}<extra></extra>",
+            "showlegend": False,
+        }
 
 
-def _series(figure: go.Figure, lanes: Lanes) -> None:
+def _series(lanes: Lanes) -> Iterator[dict[str, Any]]:
     """A faint line through each merchant's payments that come regularly."""
     rows = lanes.merchants
     times: list[object] = []
@@ -171,16 +202,14 @@ def _series(figure: go.Figure, lanes: Lanes) -> None:
         times.append(None)
         places.append(None)
     if times:
-        figure.add_trace(
-            go.Scatter(
-                x=times, y=places, mode="lines", hoverinfo="skip", showlegend=False,
-                line={"color": style.FAINT, "width": 1.5}, connectgaps=False,
-            ),
-            row=1, col=1,
-        )  # fmt: skip
+        yield {
+            "type": "scatter", "x": times, "y": places, "xaxis": "x", "yaxis": "y",
+            "mode": "lines", "hoverinfo": "skip", "showlegend": False,
+            "line": {"color": style.FAINT, "width": 1.5}, "connectgaps": False,
+        }  # fmt: skip
 
 
-def _payments(figure: go.Figure, lanes: Lanes, currency: str, shown: list[str]) -> None:
+def _payments(lanes: Lanes, currency: str, shown: list[str]) -> Iterator[dict[str, Any]]:
     payments = thin(lanes.payments, DOTS)
     sizes = pd.Series(dot_size(payments["amount"].to_numpy()), index=payments.index)
     for title, colour, mask, symbol in (
@@ -188,33 +217,32 @@ def _payments(figure: go.Figure, lanes: Lanes, currency: str, shown: list[str]) 
         ("Money out", style.MONEY_OUT, payments["amount"] <= 0, "circle"),
     ):
         part = payments[mask]
-        chosen = None
+        trace = {
+            "type": "scatter",
+            "x": part["timestamp"].to_numpy(),
+            "y": part["lane"].to_numpy(),
+            "xaxis": "x",
+            "yaxis": "y",
+            "mode": "markers",
+            "name": title,
+            "marker": {
+                "size": sizes[mask].round(1).to_numpy(),
+                "color": colour,
+                "symbol": symbol,
+                "opacity": 0.72,
+                "line": {"width": 0},
+            },
+            "selected": {"marker": {"opacity": 0.9}},
+            "unselected": {"marker": {"opacity": 0.15 if shown else 0.72}},
+            "customdata": _hover_rows(part),
+            "hovertemplate": "<b>%{customdata[1]}</b><br>%{customdata[2]}<br>%{customdata[3]} "
+            f"{currency} · %{{x|%Y-%m-%d %H:%M}}<br>attribution %{{customdata[4]}}"
+            "%{customdata[5]}<extra></extra>",
+        }
         if shown:
             chosen = np.flatnonzero(part["merchant"].isin(shown).to_numpy()).tolist()
-        figure.add_trace(
-            go.Scatter(
-                x=part["timestamp"].to_numpy(),
-                y=part["lane"].to_numpy(),
-                mode="markers",
-                name=title,
-                marker={
-                    "size": sizes[mask].round(1).to_numpy(),
-                    "color": colour,
-                    "symbol": symbol,
-                    "opacity": 0.72,
-                    "line": {"width": 0},
-                },
-                selectedpoints=chosen,
-                selected={"marker": {"opacity": 0.9}},
-                unselected={"marker": {"opacity": 0.15 if shown else 0.72}},
-                customdata=_hover_rows(part),
-                hovertemplate="<b>%{customdata[1]}</b><br>%{customdata[2]}<br>%{customdata[3]} "
-                f"{currency} · %{{x|%Y-%m-%d %H:%M}}<br>attribution %{{customdata[4]}}"
-                "%{customdata[5]}<extra></extra>",
-            ),
-            row=1,
-            col=1,
-        )
+            trace["selectedpoints"] = chosen
+        yield trace
 
 
 def _hover_rows(part: pd.DataFrame) -> list[list[str]]:
@@ -235,46 +263,38 @@ def _hover_rows(part: pd.DataFrame) -> list[list[str]]:
     ]
 
 
-def _bars(figure: go.Figure, rows: pd.DataFrame, shown: list[str]) -> None:
+def _bars(rows: pd.DataFrame, shown: list[str]) -> Iterator[dict[str, Any]]:
     opacity = [1.0 if not shown or merchant in shown else 0.3 for merchant in rows["merchant"]]
     titles = [style.hover_text(title) for title in rows["title"]]
-    custom = [[m, t] for m, t in zip(rows["merchant"], titles, strict=True)]
-    figure.add_trace(
-        go.Bar(
-            x=rows["attribution"],
-            y=rows.index,
-            orientation="h",
-            marker={
-                "color": style.signed_colours(rows["attribution"]),
-                "opacity": opacity,
-                "line": {"width": 0},
-            },
-            unselected={"marker": {"opacity": 0.3}},
-            customdata=custom,
-            hovertemplate="<b>%{customdata[1]}</b><br>attribution %{x:+.2r} logit<extra></extra>",
-            error_x=_whiskers(rows),
-            showlegend=False,
-        ),
-        row=1,
-        col=2,
-    )
-    figure.add_trace(
-        go.Bar(
-            x=rows["weight"],
-            y=rows.index,
-            orientation="h",
-            marker={"color": style.GREY, "opacity": opacity, "line": {"width": 0}},
-            unselected={"marker": {"opacity": 0.3}},
-            customdata=custom,
-            hovertemplate="<b>%{customdata[1]}</b><br>%{x:.3p} of the attention<extra></extra>",
-            showlegend=False,
-        ),
-        row=1,
-        col=3,
-    )
+    both = {
+        "type": "bar",
+        "y": rows.index.to_numpy(),
+        "orientation": "h",
+        "unselected": {"marker": {"opacity": 0.3}},
+        "customdata": [[m, t] for m, t in zip(rows["merchant"], titles, strict=True)],
+        "showlegend": False,
+    }
+    marker = {"opacity": opacity, "line": {"width": 0}}
+    attribution = both | {
+        "x": rows["attribution"].to_numpy(),
+        "xaxis": "x2",
+        "yaxis": "y2",
+        "marker": marker | {"color": style.signed_colours(rows["attribution"])},
+        "hovertemplate": "<b>%{customdata[1]}</b><br>attribution %{x:+.2r} logit<extra></extra>",
+    }
+    if (whiskers := _whiskers(rows)) is not None:
+        attribution["error_x"] = whiskers
+    yield attribution
+    yield both | {
+        "x": rows["weight"].to_numpy(),
+        "xaxis": "x3",
+        "yaxis": "y3",
+        "marker": marker | {"color": style.GREY},
+        "hovertemplate": "<b>%{customdata[1]}</b><br>%{x:.3p} of the attention<extra></extra>",
+    }
 
 
-def _whiskers(rows: pd.DataFrame) -> dict[str, object] | None:
+def _whiskers(rows: pd.DataFrame) -> dict[str, Any] | None:
     """The 95 % intervals of sampled values; None where all are exact."""
     if not (rows["hi"] > rows["lo"]).any():
         return None
@@ -289,25 +309,30 @@ def _whiskers(rows: pd.DataFrame) -> dict[str, object] | None:
     }
 
 
-def _others(figure: go.Figure, rest: pd.DataFrame) -> None:
+def _others(rest: pd.DataFrame) -> list[dict[str, Any]]:
     """The rest's sums in words: a bar for many merchants would shrink everybody else's."""
-    for at, row in rest.iterrows():
-        for column, text in ((2, f"{row['attribution']:+.3f}"), (3, f"{row['weight']:.0%}")):
-            figure.add_annotation(
-                x=0, y=at, row=1, col=column, showarrow=False, xanchor="left",
-                text=f"together {text}".replace("-", "−"), font={"size": 11},
-            )  # fmt: skip
+    return [
+        {
+            "x": 0, "y": at, "xref": f"x{column}", "yref": f"y{column}", "showarrow": False,
+            "xanchor": "left", "text": f"together {text}".replace("-", "−"), "font": {"size": 11},
+        }
+        for at, row in rest.iterrows()
+        for column, text in ((2, f"{row['attribution']:+.3f}"), (3, f"{row['weight']:.0%}"))
+    ]  # fmt: skip
 
 
-def _effect_axis(values: pd.Series) -> dict[str, object]:
+def _effect_axis(named: pd.DataFrame) -> dict[str, Any]:
     """A symmetric axis, so that the length of a bar reads the same to both sides."""
+    values = pd.concat([named["attribution"], named["lo"], named["hi"]])
     reach = float(values.abs().max()) * 1.08 if len(values) else 0.0
     reach = reach if reach > 0 else 1.0
     size = 10.0 ** np.floor(np.log10(reach))
     step = next(s * size for s in (5, 2, 1, 0.5) if s * size <= reach)
     digits = max(0, int(-np.floor(np.log10(step))))
     ticks = (f"−{step:.{digits}f}", "0", f"+{step:.{digits}f}")
-    return {"range": [-reach, reach], "tickvals": [-step, 0, step], "ticktext": ticks}
+    return style.AXIS | {
+        "range": [-reach, reach], "tickvals": [-step, 0, step], "ticktext": ticks,
+    }  # fmt: skip
 
 
 def _span(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dashboard import serve
 from dashboard.measure import crowd
 from dashboard.measure.watch import FLAGS, SCREEN, SCRIPT, chromium_path, wait
 from lbsf_core.errors import LbsfError
@@ -93,7 +94,9 @@ def cold_start(workspace: Path, browser: Browser) -> float:
 def server_part(workspace: Path, users: Sequence[str]) -> list[float]:
     """Seconds of the user page's script for each user but the first; see `server.times`."""
     command = [sys.executable, "-m", "dashboard.measure.server", str(workspace), *users]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        command, env=serve.environment(workspace), capture_output=True, text=True, check=False
+    )
     if found.returncode:
         raise LbsfError(f"The user page failed without a browser:\n{found.stderr[-2000:]}")
     seconds: list[float] = json.loads(found.stdout.splitlines()[-1])

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dashboard.measure.waits import server
-from dashboard.serve import _environment, _port, _wait_until_healthy
+from dashboard.serve import _port, _wait_until_healthy, environment
 from dashboard.state import SMALLEST_ENV
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -35,7 +35,7 @@ def fake_server(mode: str = "demo") -> Iterator[str]:
         [*command, f"--port={port}"],
         cwd=REPOSITORY,
         env={
-            **_environment(Path("/nowhere") / mode),
+            **environment(Path("/nowhere") / mode),
             "LBSF_WORKSPACE": f"/nowhere/{mode}",
             SMALLEST_ENV: "1",  # the fake holds few samples
         },

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 
 from dashboard.charts import lanes, relations, waterfall
@@ -79,6 +81,21 @@ def test_the_timeline_draws_every_payment_once_in_its_direction():
     titles = [a.text for a in figure.layout.annotations]
     assert any("attention, not a cause" in t for t in titles)
     assert any("attribution, logit" in t for t in titles)
+
+
+@pytest.mark.parametrize("chosen", [None, 3])
+def test_figures_that_plotly_does_not_check_pass_its_checks(chosen):
+    explanation = make_explanation(merchants=SHOPS, payments=600)
+    name = None if chosen is None else explanation.merchants[chosen]
+    arranged = _arranged(explanation, sort="Kind", most=5)
+    standing = SimpleNamespace(cutoff=explanation.cutoff, pd=0.1, payments=4, whole=False)
+    for figure in (
+        timeline(arranged, currency="EUR", selected=name),
+        score_history([standing, standing]),
+    ):
+        checked = go.Figure(figure.to_dict())  # raises where a property is none, or is wrong
+        assert [trace.type for trace in checked.data] == [trace.type for trace in figure.data]
+        assert figure.layout.template.layout.colorway, "the theme has something to replace"
 
 
 def test_a_selection_marks_its_own_payments_and_dims_the_rest():
