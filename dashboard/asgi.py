@@ -22,6 +22,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboard.components.guide import FIRST_VISIT
+from dashboard.scripts import Scripts, needed
 
 #: Everything comes from this server. The escape function keeps data text from being read as markup;
 #: this is the second lock: were it ever to fail, the browser still asks no other address.
@@ -143,9 +144,10 @@ def _on_script_error(error: Exception) -> bool:
     return True
 
 
+needed()  # now, while nobody waits
 app = st.App(
     Path(__file__).with_name("app.py"),
     lifespan=_lifespan,
     on_script_error=_on_script_error,
-    middleware=[Middleware(SecurityHeaders), Middleware(FirstVisit)],
+    middleware=[Middleware(SecurityHeaders), Middleware(FirstVisit), Middleware(Scripts)],
 )

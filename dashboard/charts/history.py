@@ -49,7 +49,9 @@ def score_history(standings: Sequence[Standing]) -> go.Figure:
         "hovertemplate": "%{customdata[0]}: PD %{customdata[1]}<br>%{customdata[2]}<extra></extra>",
     }
     axes = {
-        "xaxis": style.AXIS | {"nticks": 4, "tickformat": "%b %Y"},
-        "yaxis": style.AXIS | {"tickformat": ".0%", "rangemode": "tozero", "nticks": 4},
+        "xaxis": style.X_AXIS | {"nticks": 4, "tickformat": "%b %Y"},
+        "yaxis": style.Y_AXIS | {"tickformat": ".0%", "rangemode": "tozero", "nticks": 4},
     }
-    return style.unchecked([line], style.layout(height=150) | axes)
+    return style.unchecked(
+        [line], style.layout(height=150, left=style.NUMBERS, bottom=style.BELOW) | axes
+    )

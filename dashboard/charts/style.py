@@ -6,6 +6,9 @@ follows the light or dark theme. Data text in a figure always comes through `nam
 
 from __future__ import annotations
 
+import html
+import math
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -29,6 +32,7 @@ LABEL_COLOURS = {"good": BLUE, "bad": VERMILLION, "unknown": GREY}
 FAINT = "rgba(138,148,160,0.55)"
 BAND = "rgba(138,148,160,0.16)"
 
+_NARROW, _WIDE = frozenset("fijlrtI.,:;'|!()[]-· "), frozenset("mwMW@%—…↻")
 #: Longest name on an axis, in characters; hover shows all of it.
 NAME_WIDTH = 28
 #: How a chart is taken away as a picture.
@@ -76,11 +80,12 @@ def layout(
     left: int = 10,
     right: int = 14,
     top: int = 14,
+    bottom: int = 10,
 ) -> dict[str, Any]:
     """Margins, legend above the plot (never over data) and a calm hover."""
     return {
         "height": height,
-        "margin": {"l": left, "r": right, "t": top + (26 if legend else 0), "b": 10},
+        "margin": {"l": left, "r": right, "t": top + (28 if legend else 0), "b": bottom},
         "showlegend": legend,
         "legend": {
             "orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom",
@@ -92,8 +97,27 @@ def layout(
     }  # fmt: skip
 
 
-#: What every axis has.
-AXIS: dict[str, Any] = {"automargin": True, "zeroline": False}
+#: What every axis has, across and up. A margin that turns out too narrow grows, but then the chart
+#: is drawn twice: `finish` and `labels_width` leave room enough from the start.
+_AXIS: dict[str, Any] = {"zeroline": False, "ticklabeloverflow": "allow"}
+X_AXIS, Y_AXIS = _AXIS | {"automargin": "height"}, _AXIS | {"automargin": "width"}
+#: Room for tick labels that are numbers, beside and below a chart, and for an axis's title.
+NUMBERS, BELOW, TITLE = 52, 38, 28
+
+
+def labels_width(labels: Iterable[str], size: float = 12.0) -> int:
+    """About how wide the widest of some tick labels is, in pixels; rather too wide."""
+    widest = max((sum(map(_letter, html.unescape(label))) for label in labels), default=0.0)
+    return math.ceil(widest * size) + 22
+
+
+def _letter(letter: str) -> float:
+    """Width of a letter over the size of its font."""
+    if letter in _NARROW:
+        return 0.3
+    if letter in _WIDE or unicodedata.east_asian_width(letter) in "WF":
+        return 0.95
+    return 0.62 if letter.isupper() else 0.47
 
 
 def finish(
@@ -105,11 +129,26 @@ def finish(
     right: int = 14,
     top: int = 14,
 ) -> go.Figure:
-    """A figure with `layout` and `AXIS`; returns `figure`."""
-    figure.update_layout(layout(height=height, legend=legend, left=left, right=right, top=top))
-    figure.update_xaxes(AXIS)
-    figure.update_yaxes(AXIS)
+    """A figure with `layout` and both axes, and room for its labels; returns `figure`."""
+    laid_out = layout(height=height, legend=legend, left=left, right=right, top=top)
+    across = figure.layout.xaxis
+    if across.visible is not False:
+        laid_out["margin"] |= {
+            "l": max(left, _beside(figure.layout.yaxis)),
+            "b": BELOW + TITLE * bool(across.title.text),
+        }
+    figure.update_layout(laid_out)
+    figure.update_xaxes(X_AXIS)
+    figure.update_yaxes(Y_AXIS)
     return figure
+
+
+def _beside(axis: Any) -> int:  # noqa: ANN401 - plotly's axes
+    """Room for an axis's labels and title, in pixels."""
+    if axis.visible is False or axis.showticklabels is False:
+        return 0
+    named = axis.ticktext is not None
+    return (labels_width(axis.ticktext) if named else NUMBERS) + TITLE * bool(axis.title.text)
 
 
 def unchecked(data: Sequence[dict[str, Any]], laid_out: dict[str, Any]) -> go.Figure:
@@ -119,6 +158,27 @@ def unchecked(data: Sequence[dict[str, Any]], laid_out: dict[str, Any]) -> go.Fi
     The tests check each such figure instead.
     """
     return go.Figure({"data": list(data), "layout": laid_out}, _validate=False)
+
+
+def titled(
+    data: Sequence[dict[str, Any]],
+    across: dict[str, Any],
+    up: dict[str, Any],
+    *,
+    height: int,
+    more: dict[str, Any] | None = None,
+) -> go.Figure:
+    """An `unchecked` chart of one panel whose axes have titles, with its legend above.
+
+    Args:
+        data: traces.
+        across, up: the axes.
+        height: in pixels.
+        more: of the layout.
+    """
+    room = {"left": NUMBERS + TITLE, "bottom": BELOW + TITLE}
+    laid_out = layout(height=height, legend=True, **room) | (more or {})
+    return unchecked(data, laid_out | {"xaxis": X_AXIS | across, "yaxis": Y_AXIS | up})
 
 
 def nothing(sentence: str, *, height: int = 160) -> go.Figure:

@@ -75,8 +75,8 @@ def timeline(
     )
     axes = [_time_axis(left, right), _effect_axis(named), _attention_axis(named), _money_time()]
     ups = [_lane_axis(rows), _lane_axis(rows, first=False), _lane_axis(rows, first=False)]
-    ups.append(style.AXIS | {"nticks": 4, "tickformat": "~s"})
-    laid_out = style.layout(height=whole + 96, top=30)
+    ups.append(style.Y_AXIS | {"nticks": 4, "tickformat": "~s"})
+    laid_out = style.layout(height=whole + 106, top=30)
     for at, (across, up) in enumerate(zip(axes, ups, strict=True)):
         number = str(at + 1) if at else ""
         laid_out[f"xaxis{number}"] = across | {"anchor": f"y{number}", "domain": panels[at]}
@@ -107,7 +107,7 @@ def timeline(
     laid_out |= {
         "showlegend": True,
         "legend": laid_out["legend"] | {"y": 0, "yref": "container"},
-        "margin": laid_out["margin"] | {"b": 58},
+        "margin": laid_out["margin"] | {"b": 68, "l": style.labels_width(ups[0]["ticktext"])},
     }
     return style.unchecked(traces, laid_out)
 
@@ -124,7 +124,7 @@ def _widths(shares: Sequence[float], between: float) -> list[tuple[float, float]
 
 
 def _time_axis(left: pd.Timestamp, right: pd.Timestamp) -> dict[str, Any]:
-    return style.AXIS | {
+    return style.X_AXIS | {
         "type": "date", "range": [left.isoformat(), right.isoformat()], "nticks": 8,
         "tickformatstops": [
             {"dtickrange": [None, "M1"], "value": "%Y-%m-%d"},
@@ -134,17 +134,17 @@ def _time_axis(left: pd.Timestamp, right: pd.Timestamp) -> dict[str, Any]:
 
 
 def _money_time() -> dict[str, Any]:
-    return style.AXIS | {"matches": "x", "showticklabels": False, "showgrid": False}
+    return style.X_AXIS | {"matches": "x", "showticklabels": False, "showgrid": False}
 
 
 def _attention_axis(named: pd.DataFrame) -> dict[str, Any]:
     reach = max(float(named["weight"].max()) * 1.08, 1e-6)
-    return style.AXIS | {"tickformat": ".2~%", "range": [0, reach], "nticks": 4}
+    return style.X_AXIS | {"tickformat": ".2~%", "range": [0, reach], "nticks": 4}
 
 
 def _lane_axis(rows: pd.DataFrame, *, first: bool = True) -> dict[str, Any]:
     """The lanes from top to bottom; names stand beside the first panel only."""
-    axis = style.AXIS | {"range": [len(rows) - 0.4, -0.6], "showgrid": True, "ticks": ""}
+    axis = style.Y_AXIS | {"range": [len(rows) - 0.4, -0.6], "showgrid": True, "ticks": ""}
     axis |= {"tickmode": "array", "tickvals": list(range(len(rows)))}
     if not first:
         return axis | {"matches": "y", "showticklabels": False}
@@ -330,7 +330,7 @@ def _effect_axis(named: pd.DataFrame) -> dict[str, Any]:
     step = next(s * size for s in (5, 2, 1, 0.5) if s * size <= reach)
     digits = max(0, int(-np.floor(np.log10(step))))
     ticks = (f"−{step:.{digits}f}", "0", f"+{step:.{digits}f}")
-    return style.AXIS | {
+    return style.X_AXIS | {
         "range": [-reach, reach], "tickvals": [-step, 0, step], "ticktext": ticks,
     }  # fmt: skip
 

@@ -4,6 +4,10 @@ A script in the page notes the last moment at which something was still going on
 running, an element grey because it is out of date, a chart without its drawing, or any change of
 the document. What a person waits for is that moment, not the quiet time after it that shows it
 was the last.
+
+Changes inside a `<canvas>` do not count: the browser paints none of what stands there. A table
+draws its cells on a canvas and some 200 ms later writes them into it once more, as text for screen
+readers.
 """
 
 from __future__ import annotations
@@ -48,7 +52,9 @@ SCRIPT = """
   };
   const note = () => { rest.last = performance.now(); };
   const step = () => { if (rest.busy()) note(); requestAnimationFrame(step); };
-  new MutationObserver(note).observe(document, {
+  const seen = change => !(change.target.nodeType === 1 ? change.target
+    : change.target.parentElement)?.closest('canvas');
+  new MutationObserver(changes => { if (changes.some(seen)) note(); }).observe(document, {
     subtree: true, childList: true, characterData: true, attributes: true });
   window.lbsfRest = rest;
   step();

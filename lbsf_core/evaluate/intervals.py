@@ -6,7 +6,7 @@ from math import sqrt
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest
+import scipy  # its parts are loaded when they are first used
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -19,7 +19,7 @@ def wilson(bad: int, total: int) -> tuple[float, float, float]:
     """A rate and its 95 % Wilson interval; all NaN when there is nothing to count."""
     if not total:
         return float("nan"), float("nan"), float("nan")
-    interval = binomtest(int(bad), int(total)).proportion_ci(0.95, method="wilson")
+    interval = scipy.stats.binomtest(int(bad), int(total)).proportion_ci(0.95, method="wilson")
     return bad / total, float(interval.low), float(interval.high)
 
 

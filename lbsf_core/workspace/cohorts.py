@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.stats import chi2, false_discovery_control, fisher_exact, norm
+import scipy  # its parts are loaded when they are first used: statistics take most of a second
 
 from lbsf_core.evaluate.intervals import Z95, auc_interval, wilson, wilsons
 from lbsf_core.explain.attributions import REASON_COLUMNS
@@ -183,10 +183,10 @@ def reason_mix(
         found[f"share_{key}"], found[f"lo_{key}"], found[f"hi_{key}"] = wilsons(given, asked)
     counts = found[["given_a", "asked_a", "given_b", "asked_b"]].to_numpy(np.int64)
     chances = [
-        float(fisher_exact(np.array([[a, of_a - a], [b, of_b - b]])).pvalue)
+        float(scipy.stats.fisher_exact(np.array([[a, of_a - a], [b, of_b - b]])).pvalue)
         for a, of_a, b, of_b in counts
     ]
-    found["significant"] = false_discovery_control(chances) < 0.05 if chances else False
+    found["significant"] = scipy.stats.false_discovery_control(chances) < 0.05 if chances else False
     gap = (found["share_a"] - found["share_b"]).abs()
     ranked = found.loc[gap.sort_values(ascending=False, kind="stable").index]
     return ranked.reset_index(drop=True)
@@ -263,7 +263,7 @@ def _over_representation(paid: pd.DataFrame, size: dict[str, int]) -> pd.DataFra
     log_ratio = np.log((a + 0.5) / (size["a"] + 0.5)) - np.log((b + 0.5) / (size["b"] + 0.5))
     error = np.sqrt(1 / (a + 0.5) - 1 / (size["a"] + 0.5) + 1 / (b + 0.5) - 1 / (size["b"] + 0.5))
     z = np.divide(log_ratio, error, out=np.zeros_like(error), where=error > 0)
-    adjusted = false_discovery_control(2 * norm.sf(np.abs(z)))
+    adjusted = scipy.stats.false_discovery_control(2 * scipy.stats.norm.sf(np.abs(z)))
     frame = pd.DataFrame(
         {
             "merchant": paid["merchant"],
@@ -318,15 +318,15 @@ def shifts(a: pd.DataFrame, b: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
         shares = [(count[used] + 0.5) / (count.sum() + 0.5 * len(used)) for count in counts]
         psi = float(np.sum((shares[0] - shares[1]) * np.log(shares[0] / shares[1])))
         free = max(len(used) - 1, 1)
-        chances.append(float(chi2.sf(psi / scale, free)))
-        limit = float(chi2.ppf(0.95, free)) * scale
+        chances.append(float(scipy.stats.chi2.sf(psi / scale, free)))
+        limit = float(scipy.stats.chi2.ppf(0.95, free)) * scale
         medians = [
             float(np.median(side[np.isfinite(side)])) if np.isfinite(side).any() else np.nan
             for side in (one, other)
         ]
         rows.append((feature, psi, limit, False, *medians))
     frame = pd.DataFrame(rows, columns=columns)
-    frame["significant"] = false_discovery_control(chances) < 0.05
+    frame["significant"] = scipy.stats.false_discovery_control(chances) < 0.05
     return frame.sort_values("psi", ascending=False, kind="stable", ignore_index=True)
 
 

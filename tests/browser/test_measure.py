@@ -10,9 +10,11 @@ from lbsf_core.errors import LbsfError
 
 pytestmark = pytest.mark.browser
 
-#: A button after which the app is busy for 300 ms, and changes 200 ms after that for the last time.
+#: A button after which the app is busy for 300 ms, and changes 200 ms after that for the last time
+#: that anybody sees.
 PAGE = """
-<div data-testid="stApp" data-test-script-state="notRunning"><button>go</button><p>-</p></div>
+<div data-testid="stApp" data-test-script-state="notRunning"><button>go</button><p>-</p>
+  <canvas></canvas></div>
 <script>
   const app = document.querySelector('div');
   document.querySelector('button').onclick = () => {
@@ -22,6 +24,7 @@ PAGE = """
       document.querySelector('p').textContent = 'done';
       window.doneAt = performance.now();
     }, 500);
+    setTimeout(() => { document.querySelector('canvas').textContent = 'never painted'; }, 700);
   };
 </script>
 """

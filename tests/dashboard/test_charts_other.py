@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 
 from dashboard.charts import cohorts, portfolio
@@ -34,6 +35,21 @@ def test_the_threshold_curve_shows_rate_and_interval():
     assert (np.diff(rate.x) > 0).all()
     assert len(interval.x) == 2 * len(rate.x)
     assert (point.x[0], point.y[0]) == (chosen["approved"], chosen["default_rate"])
+
+
+def test_figures_that_plotly_does_not_check_pass_its_checks():
+    fake, where = FakeWorkspace(), SampleFilter()
+    table = fake.thresholds(where)
+    costs = table.assign(expected=table["default_rate"], observed=table["default_rate"])
+    for figure in (
+        portfolio.score_distribution(fake.score_distribution(where), 0.2),
+        portfolio.threshold_curve(table, fake.threshold(where, 0.2)),
+        portfolio.costs(costs, 0.5, "EUR"),
+    ):
+        checked = go.Figure(figure.to_dict())  # raises where a property is none, or is wrong
+        assert [t.type for t in checked.data] == [t.type for t in figure.data]
+        assert checked.layout.xaxis.title.text
+        assert checked.layout.yaxis.title.text
 
 
 def test_cohort_scores_are_shares(comparison):
