@@ -50,6 +50,8 @@ from lbsf_core.workspace.types import BAND_STARTS, BANDS
 
 #: Points of the spend sparkline in the queue.
 SPARK = 12
+#: Rows of `samples.parquet` that are read together: a user's page asks for one or two.
+SAMPLES_GROUP = 8_192
 
 Progress = Callable[[str, int, int], None]
 
@@ -127,7 +129,7 @@ def build_workspace(
             pa.Table.from_pandas(samples, preserve_index=False),
             folder / SAMPLES,
             compression="zstd",
-            row_group_size=65_536,
+            row_group_size=SAMPLES_GROUP,
         )
         _months(folded, folder / MONTHS)
         write_embeddings(folded, model, folder / EMBEDDINGS, told("comparing users"))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,7 +21,7 @@ from lbsf_core.workspace.drift import drift
 from lbsf_core.workspace.layout import ATTRIBUTIONS, MANIFEST, PERFORMANCE, WORKSPACE_VERSION
 from lbsf_core.workspace.nearest import Nearest
 from lbsf_core.workspace.portfolio import Portfolio
-from lbsf_core.workspace.queries import Tables, activity_query, where
+from lbsf_core.workspace.queries import Tables, order_query, where
 from lbsf_core.workspace.questions import Questions
 from lbsf_core.workspace.types import (
     Card,
@@ -174,7 +175,9 @@ class Workspace(Portfolio, Nearest, Questions):
             UnknownUserError: the user is not in the workspace.
         """
         frame = self._tables.ask(
-            """SELECT *, (SELECT count(*) FROM read_parquet($samples)) AS samples
+            """SELECT sample, user_id, cutoff, window_start, logit, pd, percentile, rank, band,
+                      label, part, payments, merchants, money_in, money_out, dropped_payments,
+                      dropped_merchants, dropped_amount, first_payment, last_payment, delta
                FROM read_parquet($samples) WHERE user_id = $user ORDER BY cutoff DESC""",
             user=user_id,
         )
@@ -229,7 +232,7 @@ class Workspace(Portfolio, Nearest, Questions):
             pd=float(row["pd"]),
             percentile=float(row["percentile"]),
             rank=int(row["rank"]),
-            samples=int(row["samples"]),
+            samples=len(self.store.samples),
             band=row["band"],
             label=row["label"],
             part=row["part"],
@@ -279,25 +282,30 @@ class Workspace(Portfolio, Nearest, Questions):
         descending: bool = True,
     ) -> tuple[tuple[str, datetime] | None, tuple[str, datetime] | None]:
         """The case before and the case after in the queue: (user id, cutoff) or None."""
-        condition, parameters = where(chosen or SampleFilter())
-        page = activity_query(condition, sort, descending=descending)
-        frame = self._tables.ask(
-            f"""
-            WITH queue AS (SELECT *, row_number() OVER () AS place FROM ({page})),
-                 here AS (SELECT place FROM queue WHERE sample = $sample)
-            SELECT q.place - here.place AS step, user_id, cutoff
-            FROM queue q, here WHERE abs(q.place - here.place) = 1
-            """,  # noqa: S608 - conditions hold parameters only
-            sample=case.sample,
-            limit=2**31,
-            offset=0,
-            **parameters,
-        )
-        found = {
-            int(row["step"]): (str(row["user_id"]), _known(row["cutoff"]))
-            for row in frame.to_dict("records")
-        }
-        return found.get(-1), found.get(1)
+        queue = self._order(chosen or SampleFilter(), sort, descending)
+        place = np.flatnonzero(queue == case.sample)
+        if not len(place):
+            return None, None
+        at = int(place[0])
+        before = self._named(queue[at - 1]) if at else None
+        return before, self._named(queue[at + 1]) if at + 1 < len(queue) else None
+
+    @cached_property
+    def _order(self) -> Callable[[SampleFilter, str, bool], npt.NDArray[np.int32]]:
+        """Numbers of a queue's samples from first to last; the last few queues are kept."""
+
+        def ordered(chosen: SampleFilter, sort: str, descending: bool) -> npt.NDArray[np.int32]:
+            condition, parameters = where(chosen)
+            sql = order_query(condition, sort, descending=descending)
+            found: npt.NDArray[np.int32] = self._tables.ask(sql, **parameters)["sample"].to_numpy()
+            return found
+
+        return lru_cache(maxsize=4)(ordered)
+
+    def _named(self, sample: int) -> tuple[str, datetime]:
+        """A sample's user and cutoff."""
+        row = self.store.samples.iloc[int(sample)]
+        return str(row["user_id"]), _known(row["cutoff"])
 
     # ---- many -----------------------------------------------------------------------------------
 

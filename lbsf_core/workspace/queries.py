@@ -137,14 +137,23 @@ def where(chosen: SampleFilter, prefix: str = "") -> tuple[str, dict[str, Any]]:
 
 def activity_query(condition: str, sort: str, *, descending: bool) -> str:
     """The queue's page of samples that meet a condition, sorted by one of `SORTS`."""
-    if sort not in SORTS:
-        raise ValueError(f"sort is '{sort}'; choose one of {', '.join(SORTS)}.")
-    way = "DESC" if descending else "ASC"
     return f"""
         SELECT rank, sample, user_id, cutoff, pd, percentile, band, label, part, payments,
                merchants, money_in, money_out, last_payment, dropped_payments, activity,
                top_merchant, top_attribution, previous_pd, pd - previous_pd AS change, at_stake,
                pd * at_stake AS expected_loss, disagreement
-        FROM read_parquet($samples) WHERE {condition}
-        ORDER BY {SORTS[sort]} {way} NULLS LAST, rank LIMIT $limit OFFSET $offset
-    """  # noqa: S608 - conditions hold parameters only, what is sorted by comes from SORTS
+        {_queue(condition, sort, descending=descending)} LIMIT $limit OFFSET $offset
+    """
+
+
+def order_query(condition: str, sort: str, *, descending: bool) -> str:
+    """The whole queue: numbers of the samples in the order of `activity_query`."""
+    return f"SELECT sample {_queue(condition, sort, descending=descending)}"
+
+
+def _queue(condition: str, sort: str, *, descending: bool) -> str:
+    if sort not in SORTS:
+        raise ValueError(f"sort is '{sort}'; choose one of {', '.join(SORTS)}.")
+    way = "DESC" if descending else "ASC"
+    return f"""FROM read_parquet($samples) WHERE {condition}
+        ORDER BY {SORTS[sort]} {way} NULLS LAST, rank"""
