@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dashboard.measure.watch import FLAGS, PATIENCE, QUIET, RESTS, SCREEN, SCRIPT
+from dashboard.measure.watch import LOOK as POLL
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
@@ -25,6 +26,15 @@ def memory_mb(pid: int) -> float:
     return sum(p.memory_info().rss for p in (head, *head.children(recursive=True))) / 2**20
 
 
+def _cpu_s(pid: int) -> float:
+    """Seconds of a core that a process and all that it started have used."""
+    import psutil
+
+    head = psutil.Process(pid)
+    times = [process.cpu_times() for process in (head, *head.children(recursive=True))]
+    return float(sum(each.user + each.system for each in times))
+
+
 def rss_of_sessions(path: str, address: str, pid: int, users: Sequence[str]) -> float:
     """The server's memory in MB while one session looks at each user."""
 
@@ -38,48 +48,77 @@ def rss_of_sessions(path: str, address: str, pid: int, users: Sequence[str]) -> 
 
 
 def soak(
-    path: str, address: str, users: Sequence[str], *, sessions: int, seconds: float, seed: int = 0
+    path: str,
+    address: str,
+    pid: int,
+    users: Sequence[str],
+    *,
+    sessions: int,
+    seconds: float,
+    seed: int = 0,
 ) -> dict[str, Any]:
-    """Sessions that open users, look, go to the next, now and then compare cohorts.
+    """Sessions that open users, look, go to the next.
 
     Args:
         path: of Chromium.
         address: of the dashboard.
+        pid: of its process.
         users: to draw from.
         sessions: at once.
         seconds: for so long.
         seed: of what each does.
 
     Returns:
-        "waits" (seconds of each step), "errors" (what went wrong, in words).
+        "waits" (seconds of each step), "errors" (what went wrong, in words), "server_cores" (cores
+        that the server used meanwhile: the browsers take most of what there is).
     """
     waits: list[float] = []
     errors: list[str] = []
+    cores = 0.0
 
-    async def browse(browser: Browser, number: int, until: float) -> None:
-        draw = random.Random(seed * 1000 + number)
+    async def arrive(browser: Browser, number: int) -> Page:
         page = await _page(browser)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("crash", lambda: errors.append("the page crashed"))
-        await asyncio.sleep(draw.uniform(0, LOOK[1]))  # nobody starts with the others
-        try:
-            await _rest(page, page.goto(f"{address}/user?user={draw.choice(users)}"), start=True)
-            while time.monotonic() < until:
-                await asyncio.sleep(draw.uniform(*LOOK))
-                box = page.locator(".st-key-user input")
-                await box.fill(draw.choice(users))
-                waits.append(await _rest(page, box.press("Enter")))
-                if await page.locator("[data-testid=stException]").count():
-                    errors.append(f"{page.url}: the page shows a fault")
+        first = users[number % len(users)]
+        await _rest(page, page.goto(f"{address}/user?user={first}"), start=True)
+        return page
+
+    async def browse(page: Page, number: int, until: float) -> None:
+        draw = random.Random(seed * 1000 + number)
+        user = users[number % len(users)]
+        await asyncio.sleep(draw.uniform(0, LOOK[1]))  # nobody goes on with the others
+        while time.monotonic() < until:
+            box = page.locator(".st-key-user input")
+            # Another one: of the same nothing changes, and there would be nothing to wait for.
+            user = draw.choice([one for one in users if one != user])
+            await box.fill(user)
+            waits.append(await _rest(page, box.press("Enter")))
+            if await page.locator("[data-testid=stException]").count():
+                errors.append(f"{page.url}: the page shows a fault")
+            await asyncio.sleep(draw.uniform(*LOOK))
+
+    async def watched(page: Page, number: int, until: float) -> None:
+        try:  # a page that hangs answers no question, and Playwright waits for it without end
+            async with asyncio.timeout(seconds + 2 * PATIENCE / 1000):
+                await browse(page, number, until)
+        except TimeoutError:
+            errors.append(f"session {number}: the page hangs")
         except Exception as error:
             errors.append(f"session {number}: {error}")
 
     async def run(browser: Browser) -> None:
-        until = time.monotonic() + seconds
-        await asyncio.gather(*(browse(browser, number, until) for number in range(sessions)))
+        # A new browser without anything kept costs seconds of a core; they come one by one, and
+        # the time that is measured begins when all are there.
+        nonlocal cores
+        pages = [await arrive(browser, number) for number in range(sessions)]
+        began, used = time.monotonic(), _cpu_s(pid)
+        steps = (watched(page, at, began + seconds) for at, page in enumerate(pages))
+        await asyncio.gather(*steps)
+        cores = (_cpu_s(pid) - used) / (time.monotonic() - began)
 
     asyncio.run(_with_browser(path, run))
-    return {"waits": waits, "errors": errors}
+    return {"waits": waits, "errors": errors, "server_cores": cores}
 
 
 async def _with_browser(path: str, use: Any) -> Any:  # noqa: ANN401 - whatever `use` gives
@@ -103,5 +142,5 @@ async def _rest(page: Page, act: Any, *, start: bool = False) -> float:  # noqa:
     """Seconds from an action to the last change that it made; see `watch.wait`."""
     began = 0.0 if start else float(await page.evaluate("performance.now()"))
     await act
-    await page.wait_for_function(RESTS, arg=[began, QUIET], timeout=PATIENCE)
+    await page.wait_for_function(RESTS, arg=[began, QUIET], polling=POLL, timeout=PATIENCE)
     return (float(await page.evaluate("window.lbsfRest.last")) - began) / 1000

@@ -198,9 +198,9 @@ def figures(
     alone = server_part(workspace, users)
     with server(workspace) as (address, pid):
         memory = crowd.rss_of_sessions(path, address, pid, users[:sessions])
-        soaked: dict[str, Any] = {"waits": [], "errors": []}
+        soaked: dict[str, Any] = {"waits": [], "errors": [], "server_cores": None}
         if soak_seconds:
-            soaked = crowd.soak(path, address, users, sessions=soakers, seconds=soak_seconds)
+            soaked = crowd.soak(path, address, pid, users, sessions=soakers, seconds=soak_seconds)
     return {
         "cold_start_s": cold,
         "open_user_p95_s": p95(waits["open"]),
@@ -213,6 +213,7 @@ def figures(
         "soak_p95_s": p95(soaked["waits"]),
         "soak_errors": len(soaked["errors"]) if soak_seconds else None,
         "soak_steps": len(soaked["waits"]),
+        "soak_server_cores": soaked["server_cores"],
         "soak_first_errors": soaked["errors"][:3],
         "users_opened": len(waits["open"]),
         "medians": {name: float(np.median(times)) for name, times in waits.items() if times},
