@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 
 from dashboard import state, warm
@@ -78,6 +81,25 @@ def test_the_first_run_of_the_model_is_alone_and_a_failed_one_does_not_count(mon
         warm.first_alone(lambda: 1 / 0)
     assert warm.first_alone(warm._lock.locked)
     assert not warm.first_alone(warm._lock.locked)
+
+
+def test_what_is_loaded_is_not_looked_at_by_the_collector_again(monkeypatch):
+    gc.unfreeze()
+    monkeypatch.setattr(warm, "_model_ran", warm.threading.Event())
+    kept = [[] for _ in range(1000)]
+    assert warm.first_alone(lambda: "answer") == "answer"
+    assert gc.get_freeze_count() > len(kept)
+    looped = _Kept()
+    looped.itself = looped  # later ones are found as before
+    gone = weakref.ref(looped)
+    del looped
+    gc.collect()
+    assert gone() is None
+    gc.unfreeze()
+
+
+class _Kept:
+    itself: object = None
 
 
 def test_charts_are_taken_away_as_the_chosen_kind_of_picture(session):
