@@ -99,8 +99,8 @@ def layout(
 
 #: What every axis has, across and up. A margin that turns out too narrow grows, but then the chart
 #: is drawn twice: `finish` and `labels_width` leave room enough from the start.
-_AXIS: dict[str, Any] = {"zeroline": False, "ticklabeloverflow": "allow"}
-X_AXIS, Y_AXIS = _AXIS | {"automargin": "height"}, _AXIS | {"automargin": "width"}
+X_AXIS: dict[str, Any] = {"zeroline": False, "automargin": "height"}
+Y_AXIS: dict[str, Any] = {"zeroline": False, "automargin": "width", "ticklabeloverflow": "allow"}
 #: Room for tick labels that are numbers, beside and below a chart, and for an axis's title.
 NUMBERS, BELOW, TITLE = 52, 38, 28
 
