@@ -191,6 +191,7 @@ def warm_up() -> None:
             case = ask(source, "cases", user)[0]
             explanation(source, case)
             ask(source, "similar", case)
+            warm.statistics()
         break  # the others are opened when somebody picks them
 
 

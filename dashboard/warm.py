@@ -58,6 +58,14 @@ def settle() -> None:
     gc.freeze()
 
 
+def statistics() -> None:
+    """Load what the Cohorts page tests differences with: most of a second, not needed before."""
+    with _lock:
+        import scipy.stats  # noqa: F401
+
+        settle()
+
+
 def page_ran() -> None:
     """A page's script has come to its end."""
     _page_ran.set()

@@ -228,17 +228,18 @@ def _answered(
     """What each side comes to; what all of them ask at a time is answered in one pass."""
     said: list[list[tuple[int, float]]] = [[] for _ in sides]
     answers: dict[int, Floats | None] = dict.fromkeys(range(len(sides)))
-    while answers:
+    while True:
         asked: dict[int, list[Ints]] = {}
         for at, answer in answers.items():
             try:
                 asked[at] = next(sides[at]) if answer is None else sides[at].send(answer)
             except StopIteration as end:
                 said[at] = end.value
+        if not asked:
+            return said
         ends = np.cumsum([len(sets) for sets in asked.values()])[:-1]
         logits = removals.logits([rows for sets in asked.values() for rows in sets])
-        answers = dict(zip(asked, np.split(logits, ends), strict=True)) if asked else {}
-    return said
+        answers = dict(zip(asked, np.split(logits, ends), strict=True))
 
 
 def _narrowest(found: Sequence[Candidate], worth: Floats, best: int) -> int:
