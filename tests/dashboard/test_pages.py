@@ -353,6 +353,18 @@ def test_reason_codes_of_either_side(open_page: Open):
     assert charts(at)[alt]["layout"]["yaxis"]["ticktext"][0] == "gambling: protective rose"
 
 
+def test_where_no_reason_codes_were_asked_the_chart_says_so(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch
+):
+    whole = FakeWorkspace.compare_reasons
+    monkeypatch.setattr(FakeWorkspace, "compare_reasons", lambda *asked: whole(*asked).iloc[:0])
+    at = open_page("cohorts")
+    assert not at.exception
+    drawn = charts(at)["Share of samples with each reason code in both cohorts"]
+    assert "No reason code was asked" in drawn["layout"]["annotations"][0]["text"]
+    assert not any("Asked: " in caption.value for caption in at.caption)
+
+
 def test_a_cohort_is_saved_and_opened_in_another_place(open_page: Open):
     at = open_page("cohorts", a_name="Gamblers", a_merchant="casino", a_max="900")
     assert not at.get("popover")[0].proto.popover.open
