@@ -19,9 +19,10 @@ import streamlit as st
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dashboard.components.guide import FIRST_VISIT
+from dashboard.headers import changing, is_page
 from dashboard.scripts import Scripts, needed
 
 #: Everything comes from this server. The escape function keeps data text from being read as markup;
@@ -66,14 +67,7 @@ class SecurityHeaders:
             await self.app(scope, receive, send)
             return
 
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers[name] = value
-            await send(message)
-
-        await self.app(scope, receive, with_headers)
+        await self.app(scope, receive, changing(send, lambda headers: headers.update(HEADERS)))
 
 
 class FirstVisit:
@@ -88,18 +82,15 @@ class FirstVisit:
             await self.app(scope, receive, send)
             return
 
-        async def with_cookie(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                if headers.get("content-type", "").startswith("text/html"):
-                    headers.append(
-                        "Set-Cookie",
-                        f"{FIRST_VISIT}={int(time())}; Path=/; Max-Age=31536000; SameSite=Lax; "
-                        "HttpOnly",
-                    )
-            await send(message)
+        def with_cookie(headers: MutableHeaders) -> None:
+            if is_page(headers):
+                headers.append(
+                    "Set-Cookie",
+                    f"{FIRST_VISIT}={int(time())}; Path=/; Max-Age=31536000; SameSite=Lax; "
+                    "HttpOnly",
+                )
 
-        await self.app(scope, receive, with_cookie)
+        await self.app(scope, receive, changing(send, with_cookie))
 
 
 def _warm_up() -> None:

@@ -16,7 +16,9 @@ from pathlib import Path
 import streamlit as st
 from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from dashboard.headers import changing, is_page
 
 #: Streamlit's names of what the pages show; each has a script of its own, its version in the name.
 ELEMENTS = (
@@ -82,15 +84,12 @@ class Scripts:
             )
             return
 
-        async def with_links(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                if headers.get("content-type", "").startswith("text/html"):
-                    for script in needed():
-                        headers.append("Link", _link(script))
-            await send(message)
+        def with_links(headers: MutableHeaders) -> None:
+            if is_page(headers):
+                for script in needed():
+                    headers.append("Link", _link(script))
 
-        await self.app(scope, receive, with_links)
+        await self.app(scope, receive, changing(send, with_links))
 
 
 def _link(script: str) -> str:
