@@ -154,7 +154,7 @@ def _beside(axis: Any) -> int:  # noqa: ANN401 - plotly's axes
 def unchecked(data: Sequence[dict[str, Any]], laid_out: dict[str, Any]) -> go.Figure:
     """A figure from plain traces and layout, for charts that a click draws anew.
 
-    Plotly looks at every property that is set; of the timeline that is 70 ms, with this it is 5.
+    Plotly looks at every property that is set: the timeline takes 76 ms with that and 20 without.
     The tests check each such figure instead.
     """
     return go.Figure({"data": list(data), "layout": laid_out}, _validate=False)

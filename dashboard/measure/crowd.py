@@ -8,8 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dashboard.measure.watch import FLAGS, PATIENCE, QUIET, RESTS, SCREEN, SCRIPT
-from dashboard.measure.watch import LOOK as POLL
+from dashboard.measure.watch import FLAGS, PATIENCE, POLL, QUIET, RESTS, SCREEN, SCRIPT
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page

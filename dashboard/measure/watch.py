@@ -38,7 +38,7 @@ SCREEN = {"width": 1280, "height": 900}
 QUIET = 400
 #: How often a page looks whether more is to come, and is asked whether it is at rest, in
 #: milliseconds. Changes are noted when they happen, so that it costs the figure nothing.
-LOOK = 200
+POLL = 200
 #: Longest wait for anything, in milliseconds.
 PATIENCE = 60_000
 #: A page's own notes: `last`, the moment of the last change; `busy()`, whether more is to come.
@@ -55,7 +55,7 @@ SCRIPT = """
   };
   const note = () => { rest.last = performance.now(); };
   // Not at every frame: twenty pages that only watch themselves would keep two cores busy.
-  const step = () => { if (rest.busy()) note(); setTimeout(step, LOOK); };
+  const step = () => { if (rest.busy()) note(); setTimeout(step, POLL); };
   const seen = change => !(change.target.nodeType === 1 ? change.target
     : change.target.parentElement)?.closest('canvas');
   new MutationObserver(changes => { if (changes.some(seen)) note(); }).observe(document, {
@@ -63,7 +63,7 @@ SCRIPT = """
   window.lbsfRest = rest;
   step();
 })()
-""".replace("LOOK", str(LOOK))
+""".replace("POLL", str(POLL))
 _RESTS = "([since, quiet]) => { const r = window.lbsfRest; return r && !r.busy() && r.last > since"
 RESTS = _RESTS + " && performance.now() - r.last > quiet; }"
 
@@ -89,7 +89,7 @@ def wait(page: Page, act: Callable[[], object], *, since_start: bool = False) ->
     began = 0.0 if since_start else float(page.evaluate("performance.now()"))
     act()
     try:
-        page.wait_for_function(RESTS, arg=[began, QUIET], polling=LOOK, timeout=PATIENCE)
+        page.wait_for_function(RESTS, arg=[began, QUIET], polling=POLL, timeout=PATIENCE)
         last = float(page.evaluate("window.lbsfRest.last"))
     except Error as error:
         raise LbsfError(f"{page.url}: the page did not come to rest: {error.message}") from error

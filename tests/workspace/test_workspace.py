@@ -126,6 +126,9 @@ def test_case_and_neighbours_walk_the_queue(workspace: Workspace) -> None:
     before, after = workspace.neighbours(second)
     assert (before or ("",))[0] == users[0]
     assert (after or ("",))[0] == users[2]
+    others = SampleFilter(user=users[0])
+    assert workspace.neighbours(first, others) == (None, None)  # alone in its queue
+    assert workspace.neighbours(second, others) == (None, None)  # not in this one
 
 
 def test_fault_27_unknown_user_is_said(workspace: Workspace) -> None:
