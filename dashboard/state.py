@@ -51,6 +51,8 @@ MOST_EDITS = 24
 PICTURES = "pictures"
 #: Key, and choices, of the kind of file that tables are taken away as.
 TABLES, TABLE_KINDS = "tables", ("CSV", "Parquet")
+#: Key of the first and last day that the timeline draws, where not every payment has a dot.
+DAYS = "days"
 #: Who takes a page or saves a cohort without having said a name.
 NAMELESS = "somebody who gave no name"
 #: Keys of the queue that are no filters.
@@ -170,7 +172,7 @@ def cohort_report(
     form: Literal["html", "pdf"],
     **told: Any,  # noqa: ANN401 - what a report is told
 ) -> bytes:
-    """Two cohorts on one page, as HTML or PDF, made anew."""
+    """Two cohorts, with others beside them, on one page, as HTML or PDF, made anew."""
     workspace = open_workspace(source)
     return warm.first_alone(lambda: workspace.cohort_report(a, b, names, form=form, **told))
 
@@ -279,6 +281,7 @@ def new_case() -> None:
     """Another case: what was selected or changed of the one before is gone."""
     select(None)
     st.session_state[EDITS] = []
+    st.session_state.pop(DAYS, None)
 
 
 def chosen(key: str) -> list[str]:
@@ -347,6 +350,12 @@ def drop_stale(key: str, options: list[Any]) -> None:
     """Forget a remembered choice that the present case does not offer."""
     if st.session_state.get(key) not in (None, *options):
         st.session_state[key] = None
+
+
+def whole_if_stale(key: str, ends: tuple[Any, Any], options: list[Any]) -> None:
+    """All of it in place of a remembered stretch that the present case does not have."""
+    if any(end not in options for end in st.session_state.get(key, ends)):
+        st.session_state[key] = ends
 
 
 def drop_stale_many(key: str, options: list[Any]) -> None:

@@ -62,8 +62,7 @@ def main() -> None:
     _reasons(source, a, b, found, at)
     map_panel.show(source, summary, chosen)
     _downloads(found)
-    words = (filters.in_words(a, "plain"), filters.in_words(b, "plain"))
-    take_away.cohorts(source, a, b, (a_name, b_name), words)
+    take_away.cohorts(source, a, b, (a_name, b_name), others)
 
 
 def _cohorts(source: state.Source, count: int, summary: Summary) -> dict[str, SampleFilter]:

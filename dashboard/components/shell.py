@@ -77,12 +77,12 @@ def heading(title: str, summary: Summary, more: Callable[[], None] | None = None
         with st.popover("Save as", icon=":material/file_save:"):
             st.segmented_control(
                 "Take charts away as", style.PICTURES, default=style.PICTURES[0], required=True,
-                key=state.PICTURES,
+                key=state.PICTURES, bind="query-params",
             )  # fmt: skip
             st.caption("Point at a chart and press the camera in its corner.")
             st.segmented_control(
                 "Take tables away as", state.TABLE_KINDS, default=state.TABLE_KINDS[0],
-                required=True, key=state.TABLES,
+                required=True, key=state.TABLES, bind="query-params",
             )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Take it away: a case, or two cohorts, as the page shows them, on one page."""
+"""Take it away: a case, or cohorts, as the page shows them, on one page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Literal
 import streamlit as st
 
 from dashboard import state
-from dashboard.components import formats, shell
+from dashboard.components import filters, formats, shell
 from lbsf_core.workspace import Case, SampleFilter
 
 Form = Literal["html", "pdf"]
@@ -54,18 +54,21 @@ def cohorts(
     a: SampleFilter,
     b: SampleFilter,
     names: tuple[str, str],
-    words: tuple[str, str],
+    beside: tuple[tuple[str, SampleFilter], ...] = (),
 ) -> None:
-    """The same of two cohorts: who takes the report, and in which form."""
+    """The same of two cohorts in detail and others: who takes the report, and in which form."""
     shell.section(
         "Take it away",
-        "Both cohorts on one page, with what they are made of. The address of this page opens the "
+        "All cohorts on one page, with what they are made of. The address of this page opens the "
         "comparison again.",
     )
+    words = tuple(filters.in_words(each, "plain") for each in (a, b, *(one for _, one in beside)))
     _forms(
         "report",
         lambda form: f"cohorts.{form}",
-        lambda by, form: state.cohort_report(source, a, b, names, form, words=words, by=by),
+        lambda by, form: state.cohort_report(
+            source, a, b, names, form, beside=beside, words=words, by=by
+        ),
     )
 
 

@@ -86,9 +86,10 @@ def _zoom(case: Case, arranged: lanes.Lanes) -> tuple[datetime | None, datetime,
     times = pd.to_datetime(arranged.payments["timestamp"]).dt.date
     days = sorted(set(times))
     whole = (days[0], days[-1])
+    state.whole_if_stale(state.DAYS, whole, days)
     chosen = st.select_slider(
-        # Of its own case: another one has other days.
-        "Days", days, value=whole, key=f"days_{case.sample}", format_func=formats.day, width=420,
+        "Days", days, value=whole, key=state.DAYS, bind="query-params", format_func=formats.day,
+        width=420,
         help="Each dot is the largest payment of its place. Choose fewer days to see every one; "
         "bars, sums and the table below are of all days.",
     )  # fmt: skip

@@ -373,13 +373,13 @@ class Workspace(Portfolio, Nearest, Questions):
         form: Literal["html", "pdf"] = "html",
         **told: Any,  # noqa: ANN401 - each as its argument says
     ) -> bytes:
-        """Two cohorts on one page to take away.
+        """Two cohorts in detail, others beside them, on one page to take away.
 
         Args:
-            first, second: the cohorts.
+            first, second: the two cohorts.
             names: of both.
             form: of the page.
-            told: words, by, at, as in `report.make_report`.
+            told: words, by, beside, at, as in `report.make_report`.
         """
         from lbsf_core.workspace.report import html_report, make_report, pdf_report
 

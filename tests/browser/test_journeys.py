@@ -134,6 +134,36 @@ def test_a_deep_link_shows_somebody_else_the_same(page: Page, browser: Browser, 
     other.context.close()
 
 
+def test_the_chosen_days_and_kinds_of_file_are_part_of_the_link(
+    page: Page, browser: Browser, fake: str
+):
+    visit(page, f"{fake}/user?user=huge")
+    dots = page.get_by_text(re.compile("dots for"))
+    expect(dots).to_contain_text("10,000 payments.")
+    for _ in range(5):
+        page.get_by_role("slider").first.press("ArrowRight")
+    expect(dots).to_contain_text(" of 10,000.")
+    page.get_by_text("Save as").click()
+    for kind in ("SVG", "Parquet"):
+        page.get_by_role("radio", name=kind).click()
+        expect(page).to_have_url(re.compile(f"={kind}"))
+    idle(page)
+    other = browser.new_context(viewport=SCREEN).new_page()
+    visit(other, page.url)
+    expect(other.get_by_text(re.compile("dots for"))).to_have_text(dots.inner_text())
+    expect(other.locator(".st-key-download_payments button")).to_contain_text("Parquet")
+    assert link(other) == link(page)
+    box = other.locator(".st-key-user input")
+    for user in ("big", "huge"):  # another case has all of its days, and so has this one again
+        box.fill(user)
+        box.press("Enter")
+        expect(other.get_by_role("heading", name=f"User {user}")).to_be_visible()
+        idle(other)
+        assert "days" not in link(other)
+    expect(other.get_by_text(re.compile("dots for"))).to_contain_text("10,000 payments.")
+    other.context.close()
+
+
 def test_removal_and_what_if_are_a_part_of_the_link(page: Page, browser: Browser, demo: str):
     visit(page, demo)
     open_row(page, 0)
@@ -286,10 +316,17 @@ def test_two_cohorts_are_compared_reported_and_the_link_restores_them(
     ]
     assert other.locator(".st-key-cohort_groups .ytick").all_text_contents() == shown
     other.goto((tmp_path / "cohorts.html").as_uri())
-    expect(
-        other.get_by_role("heading", name="Watch list and B: very low + low risk")
-    ).to_be_visible()
+    title = "Watch list and B: very low + low risk"
+    expect(other.get_by_role("heading", name=title)).to_be_visible()
     expect(other.get_by_text("H. O'Risk")).to_be_visible()
+    page.get_by_role("radio", name="3").click()
+    expect(page.get_by_label("Name of cohort C")).to_be_visible()
+    idle(page)
+    with page.expect_download() as started:
+        page.locator(".st-key-report_html button").click()
+    started.value.save_as(tmp_path / "three.html")
+    other.goto((tmp_path / "three.html").as_uri())
+    expect(other.get_by_role("heading", name=f"{title}, beside C: medium risk")).to_be_visible()
     other.context.close()
 
 

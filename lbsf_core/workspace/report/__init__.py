@@ -1,4 +1,4 @@
-"""Two cohorts on one page to take away: contents.py chooses, pages.py draws HTML or PDF."""
+"""Two to four cohorts on one page to take away: contents.py chooses, pages.py draws HTML or PDF."""
 
 from lbsf_core.workspace.report.contents import Report, Table, make_report
 from lbsf_core.workspace.report.pages import html_report, pdf_report

@@ -1,11 +1,11 @@
-"""What a report of two cohorts says: tables of words, the same for HTML and PDF."""
+"""What a report of cohorts says: tables of words, the same for HTML and PDF."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from math import isfinite
+from math import isfinite, nan
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -47,7 +47,7 @@ class Report:
     """A page.
 
     Attributes:
-        title: the two cohorts.
+        title: the cohorts.
         cohorts: name, and what its members have in common.
         notes: what the reader must know first.
         tables: the comparison.
@@ -69,21 +69,24 @@ def make_report(
     second: SampleFilter,
     names: tuple[str, str],
     *,
-    words: tuple[str, str],
+    words: Sequence[str],
     by: str,
+    beside: Sequence[tuple[str, SampleFilter]] = (),
     at: datetime | None = None,
 ) -> Report:
-    """Compare two cohorts and put what was found into words.
+    """Compare two cohorts in detail, with others beside them, and put what was found into words.
 
     Args:
         workspace: an opened one.
-        first, second: the cohorts.
+        first, second: the cohorts that are compared in detail.
         names: of both.
-        words: what the members of each have in common.
+        words: what the members of each have in common, those of `beside` last.
         by: who asks.
+        beside: name and filter of the others; they have a row or a column in what is said of each
+            cohort by itself.
         at: when; now by default.
     """
-    found = workspace.compare(first, second, names)
+    found = workspace.compare(first, second, names, beside)
     summary = workspace.summary()
     moment = (at or datetime.now(UTC)).isoformat(timespec="seconds")
     notes = [visible(words) for words in found.warnings]
@@ -91,19 +94,25 @@ def make_report(
         notes.insert(0, f"No default was observed: bad is a proxy, {visible(summary.label)}.")
     if summary.simulated:
         notes.insert(0, "Simulated payments: this shows how the tool works and is no evidence.")
-    a, b = (shortened(name, WIDTH) for name in names)
+    every = [shortened(name, WIDTH) for name in (*names, *(name for name, _ in beside))]
+    a, b, *others = every
     return Report(
-        title=f"{a} and {b}",
-        cohorts=tuple((n, visible(w)) for n, w in zip((a, b), words, strict=True)),
+        title=f"{a} and {b}" + (f", beside {' and '.join(others)}" if others else ""),
+        cohorts=tuple((n, visible(w)) for n, w in zip(every, words, strict=True)),
         notes=tuple(notes),
         tables=(
             _sizes(found, summary.currency),
             _inside(found),
-            _scores(found, (a, b)),
+            _scores(found, every),
+            _spend(found, every, summary.currency),
             _merchants(found, (a, b)),
             *(
                 _groups(title, workspace.compare_importance(first, second, kind), (a, b))
                 for title, kind in _GROUPED
+            ),
+            *(
+                _reasons(title, workspace.compare_reasons(first, second, side), (a, b))
+                for title, side in _SIDES
             ),
             _shifts(found, (a, b)),
         ),
@@ -117,6 +126,8 @@ _GROUPED: tuple[tuple[str, By], ...] = (
     ("What moves the scores: fields", "field"),
     ("What moves the scores: days before the cutoff", "time"),
 )
+
+_SIDES = (("Reasons why risky", "risk"), ("Reasons that speak for them", "protective"))
 
 
 def _sizes(found: CohortComparison, currency: str) -> Table:
@@ -163,10 +174,21 @@ def _scores(found: CohortComparison, names: Sequence[str]) -> Table:
     shares = scores.groupby(["tenth", "cohort"], sort=False)["share"].sum()
     rows = []
     for tenth in range(10):
-        both = [float(shares.get((tenth, name), 0.0)) for name in found.names]
-        if any(both):
-            rows.append((f"{tenth * 10}% to {tenth * 10 + 10}%", *map(_percent, both)))
+        each = [float(shares.get((tenth, name), 0.0)) for name in (*found.names, *found.beside)]
+        if any(each):
+            rows.append((f"{tenth * 10}% to {tenth * 10 + 10}%", *map(_percent, each)))
     return Table("Score distribution", "Share of each cohort.", ("PD", *names), tuple(rows))
+
+
+def _spend(found: CohortComparison, names: Sequence[str], currency: str) -> Table:
+    means = found.spend.set_index(["month", "cohort"])["spend"]
+    each = (*found.names, *found.beside)
+    rows = [
+        (f"{month:%Y-%m}", *(_number(means.get((month, name), nan), 2) for name in each))
+        for month in sorted(found.spend["month"].unique())
+    ]
+    note = f"Mean money out per sample and month that its window covers ({visible(currency)})."
+    return Table("Spend over time", note, ("Month", *names), tuple(rows))
 
 
 def _merchants(found: CohortComparison, names: Sequence[str]) -> Table:
@@ -204,6 +226,36 @@ def _groups(title: str, found: pd.DataFrame, names: Sequence[str]) -> Table:
     ]
     note = "Mean attribution per sample in logit units, with its 95% interval by user."
     return Table(title, note, ("", *names), tuple(rows))
+
+
+def _reasons(title: str, found: pd.DataFrame, names: Sequence[str]) -> Table:
+    """Reason codes that are given most differently."""
+    rows = [
+        (
+            shortened(_reason(row["code"], row["kind"]), WIDTH),
+            *(
+                f"{_percent(row[f'share_{side}'])} "
+                f"({_between(row[f'lo_{side}'], row[f'hi_{side}'], _percent)})"
+                for side in ("a", "b")
+            ),
+            "yes" if row["significant"] else "no",
+        )
+        for row in found.head(GROUPS).to_dict("records")
+    ]
+    asked = [int(found[f"asked_{side}"].max()) if rows else 0 for side in ("a", "b")]
+    note = (
+        f"Share of samples with the code and its 95% interval, of {asked[0]:,} and {asked[1]:,} "
+        "that were asked when the workspace was made."
+        if rows
+        else "No reason code was asked of these samples."
+    )
+    return Table(title, note, ("Code", *names, "more than chance"), tuple(rows))
+
+
+def _reason(code: str, kind: str) -> str:
+    """A reason code in words: of which kind of merchant, and what."""
+    what = code.replace("-", " ")
+    return f"{kind}: {what}" if kind else what
 
 
 def _shifts(found: CohortComparison, names: Sequence[str]) -> Table:
