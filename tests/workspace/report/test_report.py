@@ -50,9 +50,10 @@ def test_reasons_and_spend_are_those_of_the_comparison(
     workspace: Workspace, report: Report
 ) -> None:
     tables = {table.title: table for table in report.tables}
-    for title, side in (("Reasons why risky", "risk"), ("Reasons that speak for them", "protective")):
+    sides = {"Reasons why risky": "risk", "Reasons that speak for them": "protective"}
+    for title, side in sides.items():
         mix, rows = workspace.compare_reasons(A, B, side), tables[title].rows
-        assert len(rows) == min(len(mix), 12) > 0
+        assert rows and len(rows) == min(len(mix), 12)
         assert rows[0][0].endswith(mix["code"][0].replace("-", " "))
         assert rows[0][0].startswith(mix["kind"][0])
         assert rows[0][2].startswith(f"{mix['share_b'][0]:.1%} ({mix['lo_b'][0]:.1%} to ")
