@@ -1,17 +1,24 @@
-"""Many sessions at once in one browser: what the server's memory is, and how long each waits."""
+"""Many sessions at once: what the server's memory is, and how long each waits."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
+from dashboard.measure.session import visitor
 from dashboard.measure.watch import FLAGS, PATIENCE, POLL, QUIET, RESTS, SCREEN, SCRIPT
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
+
+#: Opens the user of this id in a session, and notes how long that took.
+Step = Callable[[str], Awaitable[None]]
+
+#: How a page shows that it failed.
+FAULT = "[data-testid=stException], [data-testid=stAlertContentError]"
 
 #: Seconds that somebody looks at a page before going on, at least and at most.
 LOOK = (5.0, 15.0)
@@ -25,7 +32,7 @@ def memory_mb(pid: int) -> float:
     return sum(p.memory_info().rss for p in (head, *head.children(recursive=True))) / 2**20
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     """Seconds of a core that a process and all that it started have used."""
     import psutil
 
@@ -53,6 +60,7 @@ def soak(
     users: Sequence[str],
     *,
     sessions: int,
+    browsers: int,
     seconds: float,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -64,43 +72,59 @@ def soak(
         pid: of its process.
         users: to draw from.
         sessions: at once.
+        browsers: how many of them look through a Chromium; the others only speak to the server,
+            because so many browsers on the server's own cores would be what is measured.
         seconds: for so long.
         seed: of what each does.
 
     Returns:
-        "waits" (seconds of each step), "errors" (what went wrong, in words), "server_cores" (cores
-        that the server used meanwhile: the browsers take most of what there is).
+        "waits" (seconds of each step in a browser, until the page is at rest), "server_waits" (of
+        the others' steps, until the server has said all), "errors" (what went wrong, in words),
+        "server_cores" (cores that the server used meanwhile).
     """
-    waits: list[float] = []
     errors: list[str] = []
+    waits: list[float] = []
+    server_waits: list[float] = []
     cores = 0.0
 
-    async def arrive(browser: Browser, number: int) -> Page:
+    def first(number: int) -> str:
+        return users[number % len(users)]
+
+    async def in_browser(browser: Browser, number: int) -> Step:
         page = await _page(browser)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("crash", lambda: errors.append("the page crashed"))
-        first = users[number % len(users)]
-        await _rest(page, page.goto(f"{address}/user?user={first}"), start=True)
-        return page
+        await _rest(page, page.goto(f"{address}/user?user={first(number)}"), start=True)
 
-    async def browse(page: Page, number: int, until: float) -> None:
-        draw = random.Random(seed * 1000 + number)
-        user = users[number % len(users)]
-        await asyncio.sleep(draw.uniform(0, LOOK[1]))  # nobody goes on with the others
-        while time.monotonic() < until:
+        async def step(user: str) -> None:
             box = page.locator(".st-key-user input")
-            # Another one: of the same nothing changes, and there would be nothing to wait for.
-            user = draw.choice([one for one in users if one != user])
             await box.fill(user)
             waits.append(await _rest(page, box.press("Enter")))
-            if await page.locator("[data-testid=stException]").count():
+            if await page.locator(FAULT).count():
                 errors.append(f"{page.url}: the page shows a fault")
-            await asyncio.sleep(draw.uniform(*LOOK))
 
-    async def watched(page: Page, number: int, until: float) -> None:
+        return step
+
+    async def without(here: AsyncExitStack, number: int) -> Step:
+        session = await here.enter_async_context(visitor(address))
+        await session.visit("user", user=first(number))
+
+        async def step(user: str) -> None:
+            server_waits.append(await session.enter("user", user))
+
+        return step
+
+    async def browse(step: Step, number: int, until: float) -> None:
+        draw = random.Random(seed * 1000 + number)
+        user = first(number)
+        await asyncio.sleep(draw.uniform(0, LOOK[1]))  # nobody goes on with the others
         try:  # a page that hangs answers no question, and Playwright waits for it without end
-            async with asyncio.timeout(seconds + 2 * PATIENCE / 1000):
-                await browse(page, number, until)
+            async with asyncio.timeout_at(until + 2 * PATIENCE / 1000):
+                while asyncio.get_running_loop().time() < until:
+                    # Another one: of the same nothing changes, and there is nothing to wait for.
+                    user = draw.choice([one for one in users if one != user])
+                    await step(user)
+                    await asyncio.sleep(draw.uniform(*LOOK))
         except TimeoutError:
             errors.append(f"session {number}: the page hangs")
         except Exception as error:
@@ -110,14 +134,24 @@ def soak(
         # A new browser without anything kept costs seconds of a core; they come one by one, and
         # the time that is measured begins when all are there.
         nonlocal cores
-        pages = [await arrive(browser, number) for number in range(sessions)]
-        began, used = time.monotonic(), _cpu_s(pid)
-        steps = (watched(page, at, began + seconds) for at, page in enumerate(pages))
-        await asyncio.gather(*steps)
-        cores = (_cpu_s(pid) - used) / (time.monotonic() - began)
+        async with AsyncExitStack() as here:
+            steps = [
+                await (in_browser(browser, at) if at < browsers else without(here, at))
+                for at in range(sessions)
+            ]
+            began, used = asyncio.get_running_loop().time(), cpu_s(pid)
+            await asyncio.gather(
+                *(browse(step, at, began + seconds) for at, step in enumerate(steps))
+            )
+            cores = (cpu_s(pid) - used) / (asyncio.get_running_loop().time() - began)
 
     asyncio.run(_with_browser(path, run))
-    return {"waits": waits, "errors": errors, "server_cores": cores}
+    return {
+        "waits": waits,
+        "server_waits": server_waits,
+        "errors": errors,
+        "server_cores": cores,
+    }
 
 
 async def _with_browser(path: str, use: Any) -> Any:  # noqa: ANN401 - whatever `use` gives

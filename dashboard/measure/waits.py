@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import signal
 import subprocess
 import sys
@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dashboard import serve
 from dashboard.measure import crowd
+from dashboard.measure.session import visitor
 from dashboard.measure.watch import FLAGS, SCREEN, SCRIPT, chromium_path, wait
 from lbsf_core.errors import LbsfError
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+#: Longest wait for a server to have warmed up, in seconds.
+WARM = 60.0
 _SERVE = "import sys, pathlib, dashboard.serve as s; sys.exit(s.serve(pathlib.Path(sys.argv[1])))"
 
 
@@ -92,15 +94,31 @@ def cold_start(workspace: Path, browser: Browser) -> float:
 
 
 def server_part(workspace: Path, users: Sequence[str]) -> list[float]:
-    """Seconds of the user page's script for each user but the first; see `server.times`."""
-    command = [sys.executable, "-m", "dashboard.measure.server", str(workspace), *users]
-    found = subprocess.run(
-        command, env=serve.environment(workspace), capture_output=True, text=True, check=False
-    )
-    if found.returncode:
-        raise LbsfError(f"The user page failed without a browser:\n{found.stderr[-2000:]}")
-    seconds: list[float] = json.loads(found.stdout.splitlines()[-1])
-    return seconds
+    """Seconds of the server for each user but the first, seen for the first time; no browser.
+
+    From asking for the user to the last message of the page, script and socket included.
+    """
+
+    async def each(address: str, pid: int) -> list[float]:
+        async with visitor(address) as session:
+            await session.visit("")
+            await session.visit("user", user=users[0])
+            await asyncio.to_thread(_until_warm, pid)
+            return [await session.enter("user", user) for user in users[1:]]
+
+    with server(workspace) as (address, pid):
+        return asyncio.run(each(address, pid))
+
+
+def _until_warm(pid: int) -> None:
+    """Wait for the end of what a server does of itself after its start: for an idle second."""
+    until = time.monotonic() + WARM
+    while time.monotonic() < until:
+        before = crowd.cpu_s(pid)
+        time.sleep(1)
+        if crowd.cpu_s(pid) - before < 0.05:
+            return
+    raise LbsfError(f"The dashboard was still busy with itself {WARM:.0f} s after its start.")
 
 
 def of_users(page: Page, address: str, users: Sequence[str]) -> dict[str, list[float]]:
@@ -163,19 +181,23 @@ def figures(
     *,
     users: Sequence[str],
     cohorts: str,
+    crowd_users: Sequence[str] = (),
     sessions: int = 10,
     soakers: int = 20,
+    soak_browsers: int = 3,
     soak_seconds: float = 300.0,
 ) -> dict[str, Any]:
     """Everything that is measured of a dashboard over a workspace.
 
     Args:
         workspace: its folder.
-        users: ids, the first to start from; each other one is opened once by a person, once
-            without a browser and more than once by the crowd.
+        users: ids, the first to start from; each other one is opened once by a person and once
+            without a browser.
         cohorts: the query of an address that compares two cohorts.
+        crowd_users: ids that the crowd draws from; `users` by default.
         sessions: whose memory is measured.
         soakers: sessions that browse at once.
+        soak_browsers: how many of them in a Chromium; see `crowd.soak`.
         soak_seconds: for so long; 0 leaves it out.
 
     Returns:
@@ -198,9 +220,13 @@ def figures(
     alone = server_part(workspace, users)
     with server(workspace) as (address, pid):
         memory = crowd.rss_of_sessions(path, address, pid, users[:sessions])
-        soaked: dict[str, Any] = {"waits": [], "errors": [], "server_cores": None}
-        if soak_seconds:
-            soaked = crowd.soak(path, address, pid, users, sessions=soakers, seconds=soak_seconds)
+    soaked: dict[str, Any] = {"waits": [], "server_waits": [], "errors": [], "server_cores": None}
+    if soak_seconds:
+        with server(workspace) as (address, pid):
+            soaked = crowd.soak(
+                path, address, pid, crowd_users or users,
+                sessions=soakers, browsers=soak_browsers, seconds=soak_seconds,
+            )  # fmt: skip
     return {
         "cold_start_s": cold,
         "open_user_p95_s": p95(waits["open"]),
@@ -211,8 +237,12 @@ def figures(
         "search_p95_s": p95(found),
         f"rss_{sessions}_sessions_mb": memory,
         "soak_p95_s": p95(soaked["waits"]),
+        "soak_server_p95_s": p95(soaked["server_waits"]),
         "soak_errors": len(soaked["errors"]) if soak_seconds else None,
         "soak_steps": len(soaked["waits"]),
+        "soak_server_steps": len(soaked["server_waits"]),
+        "soak_sessions": soakers,
+        "soak_browsers": soak_browsers,
         "soak_server_cores": soaked["server_cores"],
         "soak_first_errors": soaked["errors"][:3],
         "users_opened": len(waits["open"]),

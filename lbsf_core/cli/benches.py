@@ -137,6 +137,9 @@ def bench_dashboard(
     samples: Annotated[int, typer.Option(help="Of the workspace that is made.", min=200)] = 100_000,
     users: Annotated[int, typer.Option(help="Opened one after another.", min=3)] = 21,
     soak: Annotated[float, typer.Option(help="Minutes that 20 sessions browse; 0 = not.")] = 5.0,
+    browsers: Annotated[
+        int, typer.Option(help="How many of the 20 in a Chromium; the rest without.", min=0, max=20)
+    ] = 3,
     as_json: AsJson = False,
 ) -> None:
     """Drive the dashboard in a real Chromium: what a person waits for, and many at once."""
@@ -148,6 +151,7 @@ def bench_dashboard(
             demo=demo,
             samples=samples,
             users=users,
+            soak_browsers=browsers,
             soak_seconds=60 * soak,
             progress=bar,
         )

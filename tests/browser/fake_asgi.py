@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 from dashboard import state
 from dashboard.asgi import app
+from lbsf_core.workspace import Summary
 from tests.dashboard.fake_workspace import FakeWorkspace, broken_open
 
 MODE = Path(os.environ[state.WORKSPACE_ENV]).name
@@ -18,8 +19,16 @@ SUMMARIES: dict[str, dict[str, object]] = {
 NAMES = ("retail 2023", "retail 2024", "small business") if MODE == "several" else (MODE,)
 
 
+class _Faulty(FakeWorkspace):
+    """Fails in a way that nobody thought of."""
+
+    def summary(self) -> Summary:
+        raise RuntimeError("a fault of ours")
+
+
 def _open(path: Path) -> FakeWorkspace:
-    return FakeWorkspace(path, **SUMMARIES.get(MODE, {}))
+    kind = _Faulty if MODE == "faulty" else FakeWorkspace
+    return kind(path, **SUMMARIES.get(MODE, {}))
 
 
 state.find_workspaces = lambda _: {name: Path("/nowhere") / name for name in NAMES}

@@ -27,7 +27,7 @@ def fake_server(mode: str = "demo") -> Iterator[str]:
     """The address of a dashboard over the fake workspace, for states that real data lacks.
 
     Args:
-        mode: "demo", or "empty", "broken", "several", "proxy" (see `fake_asgi`).
+        mode: "demo", or "empty", "broken", "faulty", "several", "proxy" (see `fake_asgi`).
     """
     port = _port("127.0.0.1", None)
     command = [sys.executable, "-m", "uvicorn", "tests.browser.fake_asgi:app", "--log-level=error"]

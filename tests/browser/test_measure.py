@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
 import pytest
 from playwright.sync_api import Page
 
-from dashboard.measure import watch
+from dashboard.measure import crowd, watch
+from dashboard.measure.watch import chromium_path
 from lbsf_core.errors import LbsfError
+from tests.browser.servers import fake_server
 
 pytestmark = pytest.mark.browser
 
@@ -52,3 +59,29 @@ def test_an_action_that_changes_nothing_is_no_wait_of_0(
     monkeypatch.setattr(watch, "PATIENCE", 1_000)
     with pytest.raises(LbsfError, match="did not come to rest"):
         watch.wait(known, lambda: None)
+
+
+def soak(mode: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Three impatient sessions, one in a browser; in a thread, because the tests' own browser has
+    an event loop in this one."""
+    path = chromium_path()
+    if path is None:
+        pytest.skip("no Chromium here: install Debian's `chromium` to run the browser tests")
+    monkeypatch.setattr(crowd, "LOOK", (0.1, 0.3))
+    users = ["U001", "U002", "U003"]
+    with fake_server(mode) as address, ThreadPoolExecutor(1) as thread:
+        asked = partial(crowd.soak, sessions=3, browsers=1, seconds=3.0)
+        return thread.submit(asked, path, address, os.getpid(), users).result()
+
+
+def test_a_crowd_is_timed(monkeypatch: pytest.MonkeyPatch):
+    found = soak("demo", monkeypatch)
+    assert found["errors"] == []
+    assert len(found["server_waits"]) > len(found["waits"]) > 0
+    assert all(0 < each < 60 for each in found["waits"] + found["server_waits"])
+    assert found["server_cores"] > 0
+
+
+def test_a_crowd_tells_of_pages_that_fail(monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(LbsfError, match=r"shows a fault: .*This page failed"):
+        soak("faulty", monkeypatch)
