@@ -181,25 +181,25 @@ def score(
     """Write the calibrated PD and the logit of every sample."""
     from lbsf_core.fold.store import FoldedStore
     from lbsf_core.model.bundle import Bundle
-    from lbsf_core.score.scorer import write_scores
-    from lbsf_core.score.stream import score_stream
+    from lbsf_core.score.stream import score_parts, write_score_parts
 
     start = time.perf_counter()
     if engine == "spark":
         from lbsf_core.score.spark import score_on_spark
 
         scores = score_on_spark(FoldedStore.open(store), bundle, master=master, prior=prior)
+        samples = write_score_parts([scores], out)
     else:
         with bar_of() as bar:
-            scores = score_stream(
+            parts = score_parts(
                 FoldedStore.open(store),
                 Bundle.load(bundle),
                 lambda d, n: bar("scoring", d, n),
                 prior=prior,
             )
-    write_scores(scores, out)
+            samples = write_score_parts(parts, out)
     seconds = time.perf_counter() - start
-    show(f"{out}", [("samples", f"{len(scores):,}"), ("seconds", f"{seconds:.1f}")])
+    show(f"{out}", [("samples", f"{samples:,}"), ("seconds", f"{seconds:.1f}")])
 
 
 @app.command()

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,9 @@ class FoldedStore:
 
     path: Path
     manifest: StoreManifest
+    #: Of a part of a store: which samples of the whole it holds.
+    first: int = 0
+    end: int | None = None
 
     @classmethod
     def open(cls, path: str | Path, *, verify: bool = True) -> FoldedStore:
@@ -138,8 +141,30 @@ class FoldedStore:
         money_in, money_out, first_payment, last_payment, dropped_payments, dropped_merchants,
         dropped_amount; and file, where payments were added since the fold.
         """
-        table: pd.DataFrame = pq.read_table(self.path / SAMPLES).to_pandas()
-        return table
+        table = pq.read_table(self.path / SAMPLES) if self.end is None else self._slice()
+        frame: pd.DataFrame = table.to_pandas()
+        return frame
+
+    def _slice(self) -> pa.Table:
+        """Rows of a part's samples, from the row groups that hold them."""
+        end = int(self.end or 0)
+        with pq.ParquetFile(self.path / SAMPLES) as file:
+            rows = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+            starts = np.concatenate([[0], np.cumsum(rows)])
+            low = max(int(np.searchsorted(starts, self.first, side="right")) - 1, 0)
+            high = int(np.searchsorted(starts, end, side="left"))
+            table = file.read_row_groups(list(range(low, high)))
+        return table.slice(self.first - int(starts[low]), end - self.first)
+
+    def parts(self, most: int) -> Iterator[FoldedStore]:
+        """The store cut into parts of at most so many samples, in store order; one at least.
+
+        A part is read as a store is, its samples numbered from 0 (`find` still gives the number in
+        the whole), so that work on a store of any size holds the rows of one part only.
+        """
+        size = pq.read_metadata(self.path / SAMPLES).num_rows
+        for first in range(0, max(size, 1), most):
+            yield replace(self, first=first, end=min(first + most, size))
 
     @property
     def payment_files(self) -> tuple[Path, ...]:

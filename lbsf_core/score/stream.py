@@ -8,15 +8,20 @@ are read meanwhile. Each distinct text is hashed and read once, as long as the t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import torch
 
+from lbsf_core.files import atomic_write
 from lbsf_core.fold.batch import Floats, FoldedBatch
+from lbsf_core.fold.store import SAMPLES as SAMPLES_FILE
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.memory import give_back_freed_memory
 from lbsf_core.model.bundle import Bundle
@@ -31,6 +36,8 @@ TEXTS = 262_144
 PASS_PAYMENTS = 65_536
 #: Payments that are read from the disk at a time.
 CHUNK = 500_000
+#: Samples whose rows, logits and PDs are held at a time.
+SAMPLES = 65_536
 #: Payments after which memory is given back; it costs a little each time.
 GIVEN_BACK = 2_000_000
 
@@ -44,41 +51,80 @@ def score_stream(
     *,
     prior: float | None = None,
 ) -> pa.Table:
-    """Scores of every sample of a store, in store order.
+    """Scores of every sample of a store, in store order. See `score_parts`.
+
+    Returns:
+        Columns: sample, user_id, cutoff, label, logit, pd.
+    """
+    return pa.concat_tables(list(score_parts(store, bundle, progress, prior=prior)))
+
+
+def score_parts(
+    store: FoldedStore,
+    bundle: Bundle,
+    progress: Progress | None = None,
+    *,
+    prior: float | None = None,
+) -> Iterator[pa.Table]:
+    """The same, one table a part of the store: memory depends on the part, not on the store.
 
     Args:
         store: folded with the same mapping as the bundle's training store.
         bundle: the model; where it lies on a GPU, batches go there one after another.
         progress: called with (payments done, payments in all).
         prior: default rate of these samples, where it differs from that of training.
+    """
+    total, done, given = payments_of(store), 0, 0
+    with _alone(bundle.model) as workers, ThreadPoolExecutor(workers) as pool:
+        for part in store.parts(SAMPLES):
+            logits = np.full(len(part.samples), np.nan)
+            for batch, found in _scored(part, bundle.model, pool, workers):
+                logits[batch.samples] = found
+                done += len(batch.amounts)
+                if done - given >= GIVEN_BACK:
+                    give_back_freed_memory()
+                    given = done
+                if progress:
+                    progress(done, total)
+            yield score_table(part, bundle, logits, prior=prior)
+
+
+def write_score_parts(parts: Iterable[pa.Table], out: str | Path) -> int:
+    """Write `scores.parquet` atomically, part by part.
 
     Returns:
-        Columns: sample, user_id, cutoff, label, logit, pd.
+        How many samples there were.
     """
-    logits = np.full(len(store.samples), np.nan)
-    total, done, given = int(store.samples["payments"].sum()), 0, 0
-    for batch, found in _scored(store, bundle.model):
-        logits[batch.samples] = found
-        done += len(batch.amounts)
-        if done - given >= GIVEN_BACK:
-            give_back_freed_memory()
-            given = done
-        if progress:
-            progress(done, total)
-    return score_table(store, bundle, logits, prior=prior)
+    written = 0
+    with atomic_write(out) as path, ExitStack() as opened:
+        writer: pq.ParquetWriter | None = None
+        for part in parts:
+            if writer is None:
+                writer = pq.ParquetWriter(path, part.schema, compression="zstd")
+                opened.enter_context(writer)
+            writer.write_table(part)
+            written += len(part)
+    return written
 
 
-def _scored(store: FoldedStore, model: LBSF) -> Iterator[tuple[FoldedBatch, Floats]]:
+def payments_of(store: FoldedStore) -> int:
+    """Payments of all samples of a store."""
+    column = pq.read_table(store.path / SAMPLES_FILE, columns=["payments"])["payments"]
+    return int(pc.sum(column).as_py() or 0)
+
+
+def _scored(
+    store: FoldedStore, model: LBSF, pool: ThreadPoolExecutor, workers: int
+) -> Iterator[tuple[FoldedBatch, Floats]]:
     """Every batch and its logits, in the order they were read."""
-    with _alone(model) as workers, ThreadPoolExecutor(workers) as pool:
-        waiting: deque[tuple[FoldedBatch, Future[Floats]]] = deque()
-        for batch in store.batches(PASS_PAYMENTS, CHUNK):
-            if len(waiting) > workers:
-                first, found = waiting.popleft()
-                yield first, found.result()
-            waiting.append((batch, pool.submit(batch_logits, model, [batch])))
-        for batch, found in waiting:
-            yield batch, found.result()
+    waiting: deque[tuple[FoldedBatch, Future[Floats]]] = deque()
+    for batch in store.batches(PASS_PAYMENTS, CHUNK):
+        if len(waiting) > workers:
+            first, found = waiting.popleft()
+            yield first, found.result()
+        waiting.append((batch, pool.submit(batch_logits, model, [batch])))
+    for batch, found in waiting:
+        yield batch, found.result()
 
 
 @contextmanager

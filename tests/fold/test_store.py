@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from lbsf_core.config import FoldConfig
 from lbsf_core.errors import LbsfError, StoreError, UnknownUserError
 from lbsf_core.fold import fold as fold_module
 from lbsf_core.fold.batch import FoldedBatch
-from lbsf_core.fold.store import FoldedStore
+from lbsf_core.fold.store import SAMPLES, FoldedStore
 from lbsf_core.payments.schema import Field, FieldKind
 from tests.builders import flip_bit, fold_rows, random_samples
 from tests.fold.test_batch import same
@@ -106,6 +108,25 @@ def test_batches_hold_every_sample_once(store: FoldedStore, limit: int, chunk: i
         assert (np.diff(batch.segment_counts) >= 0).all()
         same(batch, store.read(batch.samples))
     assert len(batches) == {1: 12, 10**6: 1}.get(limit, len(batches))
+
+
+@pytest.mark.parametrize("most", [1, 5, 12, 100])
+@pytest.mark.parametrize("group", [1, 3, 100])
+def test_parts_are_the_store_one_piece_after_another(
+    store: FoldedStore, copy: Path, most: int, group: int
+) -> None:
+    pq.write_table(pq.read_table(copy / SAMPLES), copy / SAMPLES, row_group_size=group)
+    parts = list(replace(store, path=copy).parts(most))
+    assert [len(part.samples) for part in parts] == [
+        min(most, 12 - first) for first in range(0, 12, most)
+    ]
+    together = pd.concat([part.samples for part in parts], ignore_index=True)
+    pd.testing.assert_frame_equal(together, store.samples)
+    for part in parts:
+        numbers = np.arange(len(part.samples))
+        read, whole = part.read(numbers), store.read(numbers + part.first)
+        same(replace(read, samples=whole.samples), whole)
+        assert read.samples.tolist() == numbers.tolist()
 
 
 def test_find_by_user_and_cutoff(tmp_path: Path) -> None:
