@@ -117,6 +117,9 @@ def train(
     init: Annotated[
         Path | None, typer.Option(help="Start from a bundle made by `lbsf pretrain`.")
     ] = None,
+    in_memory: Annotated[
+        int, typer.Option(help="Payments that are held in memory; of more, a step reads its own.")
+    ] = 5_000_000,
 ) -> None:
     """Train a bundle. A run that was killed goes on when the same command is given again.
 
@@ -145,6 +148,7 @@ def train(
             model,
             config,
             init=Bundle.load(init, pretrained=True) if init else None,
+            in_memory=in_memory,
             progress=lambda s: bar("training", s.done, s.total, step_words(s)),  # type: ignore[call-arg]
         )
     rows = [(f"{part} samples", f"{size:,}") for part, size in trained.sizes.items()]

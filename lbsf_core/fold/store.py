@@ -207,7 +207,8 @@ class FoldedStore:
         if len(unknown):
             raise StoreError(f"{self.path}: has no sample {unknown[0]}.")
         counts = self.samples["payments"].to_numpy()[numbers]
-        return self._batch(numbers, counts, self.rows(numbers))
+        about = self.samples.iloc[numbers].assign(sample=numbers)
+        return make_batch(self.manifest, about, counts, self.rows(numbers))
 
     def rows(self, samples: npt.ArrayLike) -> pa.Table:
         """All payments of some samples (numbers in the store, any order), sample by sample.
@@ -232,45 +233,6 @@ class FoldedStore:
         base[order] = np.cumsum(counts[order]) - counts[order]
         return pa.concat_tables(tables).take(pa.array(expand(base, counts)))
 
-    def _batch(self, numbers: Ints, counts: Ints, table: pa.Table) -> FoldedBatch:
-        """A batch from the rows of whole samples; segment borders come from run boundaries."""
-        about = self.samples.iloc[numbers]
-        total = table.num_rows
-        sample = np.repeat(np.arange(len(numbers)), counts)
-        segment = table["segment"].to_numpy()
-        begins = np.ones(total, dtype=bool)
-        begins[1:] = (segment[1:] != segment[:-1]) | (sample[1:] != sample[:-1])
-        first_rows = np.flatnonzero(begins)
-        segments = np.bincount(sample[first_rows], minlength=len(numbers))
-        merchants = _strings(table["merchant"]).take(first_rows)
-        texts = {"description": _strings(table["description"])}
-        numeric: dict[str, npt.NDArray[np.float64]] = {}
-        for extra in self.manifest.extra_fields:
-            if extra.is_string:
-                texts[extra.name] = _strings(table[extra.name])
-            elif extra.kind is FieldKind.TIMESTAMP:
-                column = table[extra.name]
-                values = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-                numeric[extra.name] = values.cast(pa.float64()).to_numpy()
-            else:
-                numeric[extra.name] = table[extra.name].cast(pa.float64()).to_numpy()
-        times = table["timestamp"].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
-        cutoffs = pd.DatetimeIndex(about["cutoff"]).as_unit("us").asi8
-        return FoldedBatch(
-            samples=numbers,
-            user_ids=tuple(about["user_id"]),
-            cutoffs=cutoffs,
-            labels=about["label"].to_numpy(dtype=np.float64),
-            user_offsets=np.concatenate([[0], np.cumsum(segments)]).astype(np.int64),
-            offsets=np.append(first_rows, total).astype(np.int64),
-            merchants=merchants,
-            timestamps=times.to_numpy(),
-            amounts=table["amount"].to_numpy(),
-            texts=texts,
-            numbers=numeric,
-            timezone=self.manifest.timezone,
-        )
-
     def batches(self, max_payments: int = 32_768, chunk: int = CHUNK) -> Iterator[FoldedBatch]:
         """Every sample once, in batches of at most `max_payments` payments (one sample at least).
 
@@ -283,6 +245,54 @@ class FoldedStore:
             order = np.argsort(part.segment_counts, kind="stable")
             for low, high in cut_by_sum(part.payment_counts[order], max_payments):
                 yield part.select(order[low:high])
+
+
+def make_batch(
+    manifest: StoreManifest, about: pd.DataFrame, counts: Ints, table: pa.Table
+) -> FoldedBatch:
+    """A batch from the rows of whole samples; segment borders come from run boundaries.
+
+    Args:
+        manifest: of their store.
+        about: one row a sample: sample, user_id, cutoff, label.
+        counts: (B,) payments of each.
+        table: their payments, one sample after another, as `FoldedStore.rows` gives them.
+    """
+    total = table.num_rows
+    sample = np.repeat(np.arange(len(about)), counts)
+    segment = table["segment"].to_numpy()
+    begins = np.ones(total, dtype=bool)
+    begins[1:] = (segment[1:] != segment[:-1]) | (sample[1:] != sample[:-1])
+    first_rows = np.flatnonzero(begins)
+    segments = np.bincount(sample[first_rows], minlength=len(about))
+    merchants = _strings(table["merchant"]).take(first_rows)
+    texts = {"description": _strings(table["description"])}
+    numeric: dict[str, npt.NDArray[np.float64]] = {}
+    for extra in manifest.extra_fields:
+        if extra.is_string:
+            texts[extra.name] = _strings(table[extra.name])
+        elif extra.kind is FieldKind.TIMESTAMP:
+            column = table[extra.name]
+            values = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+            numeric[extra.name] = values.cast(pa.float64()).to_numpy()
+        else:
+            numeric[extra.name] = table[extra.name].cast(pa.float64()).to_numpy()
+    times = table["timestamp"].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    cutoffs = pd.DatetimeIndex(about["cutoff"]).as_unit("us").asi8
+    return FoldedBatch(
+        samples=about["sample"].to_numpy(dtype=np.int64),
+        user_ids=tuple(about["user_id"]),
+        cutoffs=cutoffs,
+        labels=about["label"].to_numpy(dtype=np.float64),
+        user_offsets=np.concatenate([[0], np.cumsum(segments)]).astype(np.int64),
+        offsets=np.append(first_rows, total).astype(np.int64),
+        merchants=merchants,
+        timestamps=times.to_numpy(),
+        amounts=table["amount"].to_numpy(),
+        texts=texts,
+        numbers=numeric,
+        timezone=manifest.timezone,
+    )
 
 
 def _payment_files(manifest: StoreManifest) -> tuple[str, ...]:

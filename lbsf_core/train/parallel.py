@@ -22,10 +22,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lbsf_core.config import ModelConfig
 from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.model.lbsf import LBSF
-from lbsf_core.payments.schema import Field
+from lbsf_core.train.stored import read
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,17 @@ def group() -> Iterator[Group | None]:
         dist.destroy_process_group()
 
 
+@contextmanager
+def first(among: Group | None) -> Iterator[None]:
+    """A block that one process of each machine goes through before the others do."""
+    later = among is not None and int(os.environ.get("LOCAL_RANK", "0")) > 0
+    if later:
+        dist.barrier()
+    yield
+    if among is not None and not later:
+        dist.barrier()
+
+
 def shared(model: LBSF, among: Group) -> LBSF:
     """The same model, whose `forward` computes this process's share; undone by `alone`."""
     model = model.to(among.device)
@@ -76,7 +86,8 @@ def shared(model: LBSF, among: Group) -> LBSF:
         order = np.argsort(-batch.payment_counts, kind="stable")  # like shares of the work
         mine = order[among.rank :: among.size]
         part = batch.select(mine if len(mine) else order[:1])
-        logits: Tensor = parallel(part) if model.training else LBSF.forward(model, part)
+        # Each process reads its own share, where the payments are on the disk.
+        logits: Tensor = parallel(part) if model.training else LBSF.forward(model, read(part))
         if not len(mine):  # fewer samples than processes: take part, say nothing
             logits = logits[:0] + 0.0 * logits.sum()
         whole = _gathered(logits.detach(), order, among)
@@ -91,16 +102,15 @@ def shared(model: LBSF, among: Group) -> LBSF:
     return model
 
 
-def builder(
-    config: ModelConfig, extra: tuple[Field, ...], among: Group
-) -> Callable[[FoldedBatch], LBSF]:
-    """What makes the model that `loop.fit` trains, from the training part."""
-    return lambda part: shared(LBSF.fit(config, extra, part), among)
+def builder(build: Callable[[FoldedBatch], LBSF], among: Group) -> Callable[[FoldedBatch], LBSF]:
+    """What makes the model that `loop.fit` trains, from what makes it for one process."""
+    return lambda part: shared(build(part), among)
 
 
 def alone(model: nn.Module) -> None:
-    """Give a model of `shared` its own `forward` back."""
-    model.__dict__.pop("forward", None)
+    """Give a model of `shared`, or of `stored.reading`, its own methods back."""
+    for name in ("forward", "fit_typical"):
+        model.__dict__.pop(name, None)
 
 
 def own_checkpoint(folder: Path, among: Group) -> Path:
@@ -122,7 +132,7 @@ class _Plain(nn.Module):
         self.model = model
 
     def forward(self, batch: FoldedBatch) -> Tensor:
-        return LBSF.forward(self.model, batch)
+        return LBSF.forward(self.model, read(batch))
 
 
 def _gathered(logits: Tensor, order: np.ndarray, among: Group) -> Tensor:

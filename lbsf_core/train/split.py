@@ -27,14 +27,15 @@ PARTS = ("train", "validation", "test")
 
 def user_hashes(user_ids: Sequence[str], seed: int) -> Floats:
     """(n,) a number in [0, 1) for each user, the same on every machine."""
-    first = [hashlib.sha256(f"{seed}:{u}".encode()).digest()[:8] for u in user_ids]
-    return np.array([int.from_bytes(d) for d in first], dtype=np.float64) / 2.0**64
+    first = (hashlib.sha256(f"{seed}:{u}".encode()).digest()[:8] for u in user_ids)
+    numbers = (int.from_bytes(digest) for digest in first)
+    return np.fromiter(numbers, dtype=np.float64, count=len(user_ids)) / 2.0**64
 
 
 def ever_bad(user_ids: Sequence[str], labels: Floats) -> npt.NDArray[np.bool_]:
     """(n,) whether the user of each sample is bad at any cutoff."""
     bad = {user for user, label in zip(user_ids, labels, strict=True) if label == 1}
-    return np.array([user in bad for user in user_ids], dtype=bool)
+    return np.fromiter((user in bad for user in user_ids), dtype=bool, count=len(user_ids))
 
 
 def make_rule(

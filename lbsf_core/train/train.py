@@ -10,22 +10,27 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from lbsf_core.config import ModelConfig, TrainConfig
 from lbsf_core.errors import LbsfError, MetricError
 from lbsf_core.evaluate.metrics import evaluate
 from lbsf_core.files import code_hash, dump_json
 from lbsf_core.fold.batch import FoldedBatch
-from lbsf_core.fold.store import FoldedStore
+from lbsf_core.fold.store import SAMPLES, FoldedStore
 from lbsf_core.model.bundle import Bundle, versions
 from lbsf_core.model.lbsf import LBSF
 from lbsf_core.payments.schema import CORE_FIELDS
 from lbsf_core.score.calibration import fit_calibration
-from lbsf_core.score.scorer import batch_logits
-from lbsf_core.train import parallel
+from lbsf_core.score.scorer import batch_logits, passes
+from lbsf_core.train import parallel, stored
 from lbsf_core.train.loop import Fitted, Progress, fit
 from lbsf_core.train.pretrain import fit_head
 from lbsf_core.train.split import PARTS, make_rule, parts
+
+#: Payments of labelled samples that are held in memory (some 100 bytes each); more stay on disk.
+IN_MEMORY = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ def train(
     config: TrainConfig | None = None,
     *,
     init: Bundle | None = None,
+    in_memory: int = IN_MEMORY,
     progress: Progress | None = None,
 ) -> Trained:
     """Train on a store and write the bundle; goes on after a kill when called again the same way.
@@ -55,23 +61,39 @@ def train(
         out: folder of the new bundle. While training, `OUT.training` beside it holds the state.
         model_config: sizes.
         config: how to train.
-        init: a bundle made by `lbsf pretrain`: only its head is fitted, on what it forecasts.
+        init: a bundle made by `lbsf pretrain`: only its head is fitted, on what it forecasts, with
+            all payments in memory.
+        in_memory: where the labelled samples have more payments than this, they stay on the disk,
+            and every step reads its own (see `stored.py`).
         progress: called after every step.
 
     Raises:
         LbsfError: too few labelled samples, or one class only.
     """
-    out, model_config, config = Path(out), model_config or ModelConfig(), config or TrainConfig()
-    labelled = np.flatnonzero(np.isfinite(store.samples["label"].to_numpy(dtype=np.float64)))
-    if len(labelled) < 20:
+    with parallel.group() as among:
+        return _train(
+            store, Path(out), model_config or ModelConfig(), config or TrainConfig(), init,
+            in_memory, progress, among,
+        )  # fmt: skip
+
+
+def _train(
+    store: FoldedStore,
+    out: Path,
+    model_config: ModelConfig,
+    config: TrainConfig,
+    init: Bundle | None,
+    in_memory: int,
+    progress: Progress | None,
+    among: parallel.Group | None,
+) -> Trained:
+    """`train`, one of the processes that train together."""
+    size, payments = labelled_of(store)
+    if size < 20:
         raise LbsfError(
-            f"{store.path}: {len(labelled)} labelled samples; training needs at least 20. "
+            f"{store.path}: {size} labelled samples; training needs at least 20. "
             "Ingest labels with outcomes and fold again."
         )
-    batch = store.read(labelled)
-    rule = make_rule(batch.user_ids, batch.cutoffs, batch.labels, config)
-    part = parts(batch.user_ids, batch.cutoffs, batch.labels, rule)
-    rows = [np.flatnonzero(part == p) for p in range(3)]
     settings = {
         "store": store.digest,
         "code": code_hash(),
@@ -80,25 +102,35 @@ def train(
     }
     name = hashlib.sha256(dump_json(settings).encode()).hexdigest()[:16]
     work = out.with_name(f"{out.name}.training")
+    if init is not None or payments <= in_memory:
+        labels = store.samples["label"].to_numpy(dtype=np.float64)
+        batch = store.read(np.flatnonzero(np.isfinite(labels)))
+    else:
+        # One process of a machine writes the file, the others find it.
+        with parallel.first(among):
+            batch = stored.as_folded(stored.StoredBatch.of(store, work / f"{name}.arrow"))
+    rule = make_rule(batch.user_ids, batch.cutoffs, batch.labels, config)
+    part = parts(batch.user_ids, batch.cutoffs, batch.labels, rule)
+    rows = [np.flatnonzero(part == p) for p in range(3)]
     if init is not None:
         fitted = _fit_head(init, batch, rows, store)
         settings["model"] = init.model.config.to_dict()
         settings["pretraining"] = dict(init.training)
     else:
         extra = store.manifest.extra_fields
-        with parallel.group() as among:
-            fitted = fit(
-                batch,
-                extra,
-                rows[0],
-                rows[1],
-                model_config,
-                config,
-                build=parallel.builder(model_config, extra, among) if among else None,
-                progress=progress,
-                checkpoint=parallel.own_checkpoint(work / name, among) if among else work / name,
-                device=among.device if among else None,
-            )
+        build = stored.builder(model_config, extra, config.seed)
+        fitted = fit(
+            batch,
+            extra,
+            rows[0],
+            rows[1],
+            model_config,
+            config,
+            build=parallel.builder(build, among) if among else build,
+            progress=progress,
+            checkpoint=parallel.own_checkpoint(work / name, among) if among else work / name,
+            device=among.device if among else None,
+        )
         parallel.alone(fitted.model)
     assert isinstance(fitted.model, LBSF)  # noqa: S101 - what `fit` builds by itself
     calibration = fit_calibration(fitted.validation_logits, batch.labels[rows[1]])
@@ -106,9 +138,10 @@ def train(
     metrics: dict[str, Any] = {}
     if len(rows[2]):
         test = batch.select(rows[2])
-        pd = calibration.pd(batch_logits(fitted.model, [test]))
+        several = (stored.read(one) for one in passes(batch, rows[2]))
+        pd = calibration.pd(batch_logits(fitted.model, several))
         try:
-            found = evaluate(test.labels, pd, test.user_ids)
+            found = evaluate(test.labels, pd, tuple(test.user_ids))
             metrics = {name: metric.to_dict() for name, metric in found.items()}
         except MetricError:
             metrics = {}  # one class only in a small test part: no figure beats a wrong one
@@ -132,6 +165,13 @@ def train(
         bundle.save(out)
         shutil.rmtree(work, ignore_errors=True)
     return Trained(bundle, fitted, sizes)
+
+
+def labelled_of(store: FoldedStore) -> tuple[int, int]:
+    """Labelled samples of a store, and their payments."""
+    table = pq.read_table(store.path / SAMPLES, columns=["label", "payments"])
+    labelled = np.isfinite(table["label"].cast(pa.float64()).to_numpy())
+    return int(labelled.sum()), int(table["payments"].to_numpy()[labelled].sum())
 
 
 def _fit_head(

@@ -89,11 +89,13 @@ def same(found: Path, expected: Path, store: Path) -> None:
     np.testing.assert_allclose(*logits, atol=2e-3)
 
 
+@pytest.mark.parametrize("in_memory", ["5000000", "0"])
 def test_two_processes_train_as_one(
-    tiny_store: Path, settings: Path, by_one: Path, tmp_path: Path
+    tiny_store: Path, settings: Path, by_one: Path, tmp_path: Path, in_memory: str
 ) -> None:
+    """With all payments in memory, or each process reading its share from the disk."""
     out = tmp_path / "bundle"
-    run([*together(2), *command(tiny_store, settings, out)])
+    run([*together(2), *command(tiny_store, settings, out), "--in-memory", in_memory])
     assert len(curves(out)) == 5
     assert np.ptp(curves(out)[:, 0]) > 0.01  # it learns something
     same(out, by_one, tiny_store)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,28 @@ def test_train_goes_on_after_a_kill_and_ends_with_the_same_bundle(tmp_path: Path
     with torch.no_grad():
         loaded = Bundle.load(tmp_path / "one").model(batch)
         assert torch.equal(loaded, unbroken.bundle.model(batch))
+
+
+def test_samples_that_stay_on_the_disk_train_the_same_bundle(tmp_path: Path) -> None:
+    samples = random_samples(3, 50, payments=30)
+    payments = [(user, *paid) for user, _, rows in samples[1:] for paid in rows]  # one is empty
+    labels = [(user, cutoff, float(i % 2)) for i, (user, cutoff, _) in enumerate(samples)]
+    store = fold_rows(tmp_path, payments, [*labels, ("unlabelled", "2024-01-01", None)])
+    config = replace(CONFIG, test=0.2)
+    # Which texts a step does without is drawn word by word, and words are read in another order.
+    model = replace(SMALL, text_dropout=0.0)
+    found, expected = (
+        train(store, tmp_path / name, model, config, in_memory=most)
+        for name, most in (("disk", 0), ("memory", 10**6))
+    )
+    assert found.sizes == expected.sizes
+    for one, other in zip(found.fitted.history, expected.fitted.history, strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+    np.testing.assert_allclose(
+        found.fitted.validation_logits, expected.fitted.validation_logits, atol=1e-3
+    )
+    assert not (tmp_path / "disk.training").exists()
+    assert "forward" not in vars(found.bundle.model)
 
 
 def test_too_few_labels_is_a_clear_error(tmp_path: Path) -> None:
