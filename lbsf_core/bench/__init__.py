@@ -2,6 +2,7 @@
 
     dashboard.py `bench_dashboard`: what a person waits for, in a real browser
     fold.py    `bench_fold`: our fold against pandas, Parquet to Parquet
+    frontier.py  models of several sizes: how well they rank real payments, how fast they score
     explain.py `bench_explain`: seconds to say why, by removal and by gradients
     score.py   `bench_score`: our model against a flat Transformer and a GRU, payments to logits
     train.py   `bench_train`: the same three while they train

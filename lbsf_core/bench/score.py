@@ -108,7 +108,7 @@ def _bench_length(
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds + 1):
         for name, contestant in contestants.items():
-            seconds[name].append(_time(contestant.eval(), passes[name]))
+            seconds[name].append(timed(contestant.eval(), passes[name]))
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         for part in passes["lbsf"]:
             model(part)
@@ -125,7 +125,8 @@ def _passes(batch: FoldedBatch, length: int, payments: int) -> Iterator[FoldedBa
         yield batch.select(np.arange(begin, min(begin + step, len(batch))))
 
 
-def _time(model: nn.Module, passes: list[FoldedBatch]) -> float:
+def timed(model: nn.Module, passes: list[FoldedBatch]) -> float:
+    """Seconds of scoring these batches, every distinct text at its full price."""
     for part in model.modules():
         if isinstance(part, TextEncoder):
             part.cache.clear()

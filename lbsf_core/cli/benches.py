@@ -11,6 +11,7 @@ import typer
 from lbsf_core.cli.common import (
     AsJson,
     Master,
+    StorePath,
     bar_of,
     bench,
     print_json,
@@ -126,6 +127,29 @@ def bench_spark(
     from lbsf_core.bench.spark import bench_spark as run
 
     _result("spark", run(payments, master=master), as_json)
+
+
+@bench.command("frontier")
+def bench_frontier(
+    store: StorePath,
+    models: Annotated[
+        str | None, typer.Option(help="Names with commas; the first is held against. All else.")
+    ] = None,
+    folds: Annotated[int, typer.Option("--cv", help="Folds by user.", min=2)] = 5,
+    repeats: Annotated[int, typer.Option(help="Times the folds are drawn anew.", min=1)] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """How well models of several sizes rank a store's samples, against how fast they score."""
+    from lbsf_core.bench.frontier import MODELS
+    from lbsf_core.bench.frontier import bench_frontier as run
+    from lbsf_core.fold.store import FoldedStore
+
+    names = [name.strip() for name in models.split(",")] if models else list(MODELS)
+    with bar_of() as bar:
+        found = run(
+            FoldedStore.open(store), names=names, folds=folds, repeats=repeats, progress=bar
+        )
+    _result("frontier", found, as_json)
 
 
 @bench.command("dashboard")

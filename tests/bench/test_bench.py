@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,18 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from lbsf_core.bench import bench_explain, bench_fold, bench_score, bench_train
+from lbsf_core.bench import bench_explain, bench_fold, bench_score, bench_train, frontier
 from lbsf_core.bench.dashboard import WINDOW_DAYS, large
 from lbsf_core.bench.e2e import bench_e2e
 from lbsf_core.bench.explain import _against_timeshap, ask_timeshap, default_timeshap
 from lbsf_core.bench.history import keep, read, table
 from lbsf_core.bench.update import bench_update
 from lbsf_core.cli import app
+from lbsf_core.config import TrainConfig
 from lbsf_core.errors import LbsfError
+from lbsf_core.evaluate.protocol import cross_validate
+from lbsf_core.fold.store import FoldedStore
+from tests.builders import SMALL
 
 
 def test_bench_fold_folds_the_same_as_pandas_and_polars() -> None:
@@ -107,6 +112,35 @@ def test_bench_train_measures_all_three_and_their_memory() -> None:
         assert found[length]["ratios"]["gru"] == pytest.approx(own / peer, abs=0.01)
     with pytest.raises(LbsfError, match="at least 1"):
         bench_train([0])
+
+
+def test_bench_frontier_holds_models_against_the_first(
+    tiny_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"small": SMALL, "again": SMALL, "flat": replace(SMALL, relation_layers=0)}
+    monkeypatch.setattr(frontier, "MODELS", sizes)
+    store, told = FoldedStore.open(tiny_store), []
+    found = frontier.bench_frontier(
+        store,
+        names=list(sizes),
+        folds=2,
+        config=TrainConfig(epochs=1),
+        progress=lambda *at: told.append(at),
+    )
+    for name in sizes:
+        one = found[name]
+        assert one["lo"] <= one["auc"] <= one["hi"]
+        assert one["gain"] == one["auc"] - found["small"]["auc"]
+        assert one["payments_per_s"] > 0
+    assert found["small"]["gain_lo"] == found["small"]["gain_hi"] == 0
+    assert found["again"]["gain"] == pytest.approx(0, abs=1e-6)
+    assert found["flat"]["parameters"] < found["small"]["parameters"]
+    assert found["machine"]["samples"] == 60
+    assert told[-1][1] == told[-1][2]
+    evaluation = cross_validate(store, folds=2, model_config=SMALL, config=TrainConfig(epochs=1))
+    assert found["small"]["auc"] == pytest.approx(evaluation.metrics["AUC"].value, abs=1e-6)
+    with pytest.raises(LbsfError, match="No model 'tiny'; choose among small"):
+        frontier.bench_frontier(store, names=["tiny"])
 
 
 def test_bench_explain_times_every_engine() -> None:
