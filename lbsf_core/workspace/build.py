@@ -43,6 +43,7 @@ from lbsf_core.workspace.layout import (
     MERCHANTS,
     MONTHS,
     PERFORMANCE,
+    ROWS,
     SAMPLES,
     WORKSPACE_VERSION,
 )
@@ -125,19 +126,14 @@ def build_workspace(
         samples = _samples(folded, model, scores, segments, completeness.to_pandas())
         samples["previous_pd"] = previous_pds(samples, previous)
         samples["at_stake"] = amounts_at_stake(samples, amounts)
-        pq.write_table(
-            pa.Table.from_pandas(samples, preserve_index=False),
-            folder / SAMPLES,
-            compression="zstd",
-            row_group_size=SAMPLES_GROUP,
-        )
+        write_samples(pa.Table.from_pandas(samples, preserve_index=False), folder)
         _months(folded, folder / MONTHS)
         write_embeddings(folded, model, folder / EMBEDDINGS, told("comparing users"))
         found = report.performance() if report else performance(*held_out(samples))
         found |= compared
         (folder / PERFORMANCE).write_text(dump_json(found), encoding="utf-8")
         _copy(Path(bundle), folder / "bundle")
-        names = [SAMPLES, MERCHANTS, MONTHS, EMBEDDINGS, ATTRIBUTIONS, PERFORMANCE]
+        names = [SAMPLES, ROWS, MERCHANTS, MONTHS, EMBEDDINGS, ATTRIBUTIONS, PERFORMANCE]
         names += [f"store/{MANIFEST}", f"bundle/{BUNDLE_MANIFEST}"]
         manifest = {
             "workspace_version": WORKSPACE_VERSION,
@@ -174,6 +170,13 @@ def read_comparison(path: str | Path, label: str | None = None) -> dict[str, Any
         ],
         "differences": [{"pair": pair} | entry for pair, entry in found["differences"].items()],
     }
+
+
+def write_samples(table: pa.Table, folder: Path) -> None:
+    """Write one row a sample: compressed for scans, and as it is for a few rows anywhere."""
+    pq.write_table(table, folder / SAMPLES, compression="zstd", row_group_size=SAMPLES_GROUP)
+    with pa.ipc.new_file(str(folder / ROWS), table.schema) as writer:
+        writer.write_table(table.combine_chunks())
 
 
 def _write_segments(segments: pa.Table, path: Path) -> pd.DataFrame:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
-from functools import cached_property, lru_cache
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow.compute as pc
 
 from lbsf_core.errors import LbsfError, UnknownUserError, WorkspaceError
 from lbsf_core.explain.result import TOLERANCE
@@ -21,7 +22,7 @@ from lbsf_core.workspace.drift import drift
 from lbsf_core.workspace.layout import ATTRIBUTIONS, MANIFEST, PERFORMANCE, WORKSPACE_VERSION
 from lbsf_core.workspace.nearest import Nearest
 from lbsf_core.workspace.portfolio import Portfolio
-from lbsf_core.workspace.queries import Tables, order_query, where
+from lbsf_core.workspace.queries import Tables
 from lbsf_core.workspace.questions import Questions
 from lbsf_core.workspace.types import (
     Card,
@@ -174,19 +175,15 @@ class Workspace(Portfolio, Nearest, Questions):
         Raises:
             UnknownUserError: the user is not in the workspace.
         """
-        frame = self._tables.ask(
-            """SELECT sample, user_id, cutoff, window_start, logit, pd, percentile, rank, band,
-                      label, part, payments, merchants, money_in, money_out, dropped_payments,
-                      dropped_merchants, dropped_amount, first_payment, last_payment, delta
-               FROM read_parquet($samples) WHERE user_id = $user ORDER BY cutoff DESC""",
-            user=user_id,
-        )
-        if frame.empty:
+        theirs = pc.indices_nonzero(pc.equal(self._tables.samples["user_id"], user_id))
+        rows = self._tables.records(theirs.to_pylist(), _OF_A_CASE)
+        if not rows:
             raise UnknownUserError(
                 f"User '{user_id}' is not in this workspace. Search for part of the id in the "
                 "portfolio, or open the workspace that holds the user."
             )
-        return [self._case({str(k): v for k, v in row.items()}) for row in frame.to_dict("records")]
+        rows.sort(key=itemgetter("cutoff"), reverse=True)
+        return [self._case(row) for row in rows]
 
     def case(self, user_id: str, cutoff: datetime | None = None) -> Case:
         """The sample of a user at a cutoff, or the latest.
@@ -226,13 +223,13 @@ class Workspace(Portfolio, Nearest, Questions):
         return Case(
             sample=int(row["sample"]),
             user_id=row["user_id"],
-            cutoff=_known(row["cutoff"]),
-            window_start=_instant(row["window_start"]),
+            cutoff=row["cutoff"].astimezone(UTC),
+            window_start=_utc(row["window_start"]),
             logit=float(row["logit"]),
             pd=float(row["pd"]),
             percentile=float(row["percentile"]),
             rank=int(row["rank"]),
-            samples=len(self.store.samples),
+            samples=self._tables.samples.num_rows,
             band=row["band"],
             label=row["label"],
             part=row["part"],
@@ -244,8 +241,8 @@ class Workspace(Portfolio, Nearest, Questions):
             dropped_merchants=int(row["dropped_merchants"]),
             dropped_amount=float(row["dropped_amount"]),
             currency=self.store.manifest.currency,
-            first_payment=_instant(row["first_payment"]),
-            last_payment=_instant(row["last_payment"]),
+            first_payment=_utc(row["first_payment"]),
+            last_payment=_utc(row["last_payment"]),
             warnings=tuple(warnings),
         )
 
@@ -282,7 +279,7 @@ class Workspace(Portfolio, Nearest, Questions):
         descending: bool = True,
     ) -> tuple[tuple[str, datetime] | None, tuple[str, datetime] | None]:
         """The case before and the case after in the queue: (user id, cutoff) or None."""
-        queue = self._order(chosen or SampleFilter(), sort, descending)
+        queue = self._tables.order(chosen or SampleFilter(), sort, descending=descending)
         place = np.flatnonzero(queue == case.sample)
         if not len(place):
             return None, None
@@ -290,22 +287,10 @@ class Workspace(Portfolio, Nearest, Questions):
         before = self._named(queue[at - 1]) if at else None
         return before, self._named(queue[at + 1]) if at + 1 < len(queue) else None
 
-    @cached_property
-    def _order(self) -> Callable[[SampleFilter, str, bool], npt.NDArray[np.int32]]:
-        """Numbers of a queue's samples from first to last; the last few queues are kept."""
-
-        def ordered(chosen: SampleFilter, sort: str, descending: bool) -> npt.NDArray[np.int32]:
-            condition, parameters = where(chosen)
-            sql = order_query(condition, sort, descending=descending)
-            found: npt.NDArray[np.int32] = self._tables.ask(sql, **parameters)["sample"].to_numpy()
-            return found
-
-        return lru_cache(maxsize=4)(ordered)
-
     def _named(self, sample: int) -> tuple[str, datetime]:
         """A sample's user and cutoff."""
-        row = self.store.samples.iloc[int(sample)]
-        return str(row["user_id"]), _known(row["cutoff"])
+        row = self._tables.records([sample], ["user_id", "cutoff"])[0]
+        return row["user_id"], row["cutoff"].astimezone(UTC)
 
     # ---- many -----------------------------------------------------------------------------------
 
@@ -345,9 +330,7 @@ class Workspace(Portfolio, Nearest, Questions):
 
     def _numbers(self, chosen: SampleFilter) -> npt.NDArray[np.int64]:
         """Samples that a filter keeps."""
-        condition, parameters = where(chosen)
-        sql = f"SELECT sample FROM read_parquet($samples) WHERE {condition}"  # noqa: S608
-        return self._tables.ask(sql, **parameters)["sample"].to_numpy(np.int64)
+        return self._tables.order(chosen, "pd", descending=True).astype(np.int64)
 
     def compare_importance(
         self, first: SampleFilter, second: SampleFilter, by: By = "kind"
@@ -446,6 +429,18 @@ class Workspace(Portfolio, Nearest, Questions):
         }
         text = {heading: list(lines) for heading, lines in self.bundle.card.items()}
         return Card(text=text, facts=facts, raw=raw)
+
+
+#: What a case says of a sample.
+_OF_A_CASE = (
+    *("sample", "user_id", "cutoff", "window_start", "logit", "pd", "percentile", "rank", "band"),
+    *("label", "part", "payments", "merchants", "money_in", "money_out", "dropped_payments"),
+    *("dropped_merchants", "dropped_amount", "first_payment", "last_payment", "delta"),
+)
+
+
+def _utc(value: datetime | None) -> datetime | None:
+    return None if value is None else value.astimezone(UTC)
 
 
 def _instant(value: pd.Timestamp | None) -> datetime | None:

@@ -1,8 +1,10 @@
 """Names of what lies in a workspace, and its version. Imports nothing, so that opening is quick."""
 
-WORKSPACE_VERSION = 4
+WORKSPACE_VERSION = 5
 SAMPLES, MERCHANTS, MONTHS = "samples.parquet", "merchants.parquet", "months.parquet"
 PERFORMANCE, MANIFEST = "performance.json", "manifest.json"
+#: The samples once more, uncompressed: some rows anywhere are a few reads, not a whole scan.
+ROWS = "rows.arrow"
 ATTRIBUTIONS, EMBEDDINGS = "attributions.parquet", "embeddings.parquet"
 #: Numbers of a vector in the embeddings.
 VECTOR = 16

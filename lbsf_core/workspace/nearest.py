@@ -15,6 +15,12 @@ from lbsf_core.workspace.types import Case
 MET = 500
 
 
+#: What is said of a similar sample.
+_OF_A_SAMPLE = (
+    *("sample", "user_id", "cutoff", "pd", "label", "part", "payments", "top_merchant"),
+)
+
+
 class Nearest:
     """The part of a workspace that compares samples with each other; no model is needed."""
 
@@ -33,14 +39,8 @@ class Nearest:
         near[case.sample] = -np.inf
         # Those without payments, and second samples of a user, are met and left out on the way.
         some = np.argpartition(-near, min(MET, len(near) - 1))[:MET]
-        rows = self._tables.ask(
-            """SELECT sample, user_id, cutoff, pd, label, part, payments, top_merchant
-               FROM read_parquet($samples)
-               WHERE sample IN (SELECT unnest($some::BIGINT[]))
-                     AND user_id <> $user AND payments > 0""",
-            some=some[np.isfinite(near[some])].tolist(),
-            user=case.user_id,
-        )
+        rows = self._tables.rows(np.sort(some[np.isfinite(near[some])]), _OF_A_SAMPLE)
+        rows = rows[(rows["user_id"] != case.user_id) & (rows["payments"] > 0)]
         rows.insert(3, "similarity", near[rows["sample"].to_numpy()].astype(np.float64))
         order = ["similarity", "cutoff", "sample"]
         rows = rows.sort_values(order, ascending=[False, False, True], kind="stable")

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from lbsf_core.evaluate.intervals import wilsons
-from lbsf_core.workspace.queries import Tables, activity_query, where
+from lbsf_core.workspace.queries import Tables
 from lbsf_core.workspace.types import SampleFilter
 
 
@@ -37,15 +37,15 @@ class Portfolio:
         amount at stake), disagreement (of gradients and removal about the merchants, 0 to 1); the
         last five are NaN where nothing is known.
         """
-        condition, parameters = where(chosen or SampleFilter())
-        sql = activity_query(condition, sort, descending=descending)
-        return self._tables.ask(sql, limit=limit, offset=offset, **parameters)
+        queue = self._tables.order(chosen or SampleFilter(), sort, descending=descending)
+        rows = self._tables.rows(queue[offset : offset + limit], _OF_A_QUEUE)
+        rows["change"] = rows["pd"] - rows["previous_pd"]
+        rows["expected_loss"] = rows["pd"] * rows["at_stake"]
+        return rows
 
     def count(self, chosen: SampleFilter | None = None) -> int:
         """How many samples a filter keeps."""
-        condition, parameters = where(chosen or SampleFilter())
-        sql = f"SELECT count(*) AS n FROM read_parquet($samples) WHERE {condition}"  # noqa: S608
-        return int(self._tables.one(sql, **parameters)["n"])
+        return len(self._kept(chosen))
 
     def score_distribution(
         self, chosen: SampleFilter | None = None, bins: int = 40
@@ -136,9 +136,11 @@ class Portfolio:
         return pd.DataFrame(found).assign(samples=len(pds), labelled=labelled)
 
     def _scores(self, chosen: SampleFilter | None) -> pd.DataFrame:
-        condition, parameters = where(chosen or SampleFilter())
-        sql = f"SELECT pd, label, at_stake FROM read_parquet($samples) WHERE {condition}"  # noqa: S608
-        return self._tables.ask(sql, **parameters)
+        return self._tables.rows(self._kept(chosen), ["pd", "label", "at_stake"])
+
+    def _kept(self, chosen: SampleFilter | None) -> npt.NDArray[np.int32]:
+        """Samples that a filter keeps: those of the queue as it is first shown, asked once."""
+        return self._tables.order(chosen or SampleFilter(), "pd", descending=True)
 
     def find_users(self, text: str, limit: int = 20) -> list[str]:
         """User ids that hold a literal text, any case."""
@@ -170,6 +172,14 @@ class Portfolio:
             limit=limit,
         )
         return list(frame["merchant"])
+
+
+#: What a queue says of a sample, as it lies in the workspace.
+_OF_A_QUEUE = (
+    *("rank", "sample", "user_id", "cutoff", "pd", "percentile", "band", "label", "part"),
+    *("payments", "merchants", "money_in", "money_out", "last_payment", "dropped_payments"),
+    *("activity", "top_merchant", "top_attribution", "previous_pd", "at_stake", "disagreement"),
+)
 
 
 def _steps(scores: pd.DataFrame) -> npt.NDArray[np.float64]:

@@ -7,6 +7,8 @@ settings are locked, so that no text from the data can reach a file.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
-from lbsf_core.workspace.layout import EMBEDDINGS, MERCHANTS, MONTHS, SAMPLES, VECTOR
+from lbsf_core.workspace.layout import EMBEDDINGS, MERCHANTS, MONTHS, ROWS, SAMPLES, VECTOR
 from lbsf_core.workspace.types import SampleFilter
 
 #: What a queue may be sorted by -> in SQL.
@@ -42,6 +45,7 @@ class Tables:
             "months": str(path / MONTHS),
             "embeddings": str(path / EMBEDDINGS),
         }
+        self._rows = path / ROWS
         self._connection = duckdb.connect(config={"autoload_known_extensions": "false"})
         self._connection.execute("SET TimeZone = 'UTC'")
         self._connection.execute("SET allowed_paths = $paths", {"paths": list(self.files.values())})
@@ -56,6 +60,37 @@ class Tables:
             table = cursor.sql(sql, params=used | parameters).to_arrow_table()
         frame: pd.DataFrame = table.to_pandas()
         return frame
+
+    @cached_property
+    def samples(self) -> pa.Table:
+        """One row a sample, in the order of samples: mapped, so that only what is asked is read."""
+        return pa.ipc.open_file(pa.memory_map(str(self._rows))).read_all()
+
+    def rows(self, samples: npt.NDArray[np.integer[Any]], columns: Sequence[str]) -> pd.DataFrame:
+        """These columns of some samples, in the order given."""
+        frame: pd.DataFrame = self.samples.select(columns).take(pa.array(samples)).to_pandas()
+        return frame
+
+    def records(self, samples: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
+        """The same as Python's own values: for a few samples much quicker than a frame."""
+        rows = self.samples.select(columns).take(pa.array(samples, pa.int64()))
+        found: list[dict[str, Any]] = rows.to_pylist()
+        return found
+
+    def order(self, chosen: SampleFilter, sort: str, *, descending: bool) -> npt.NDArray[np.int32]:
+        """Numbers of the samples that a filter keeps, sorted; the last few answers are kept."""
+        return self._orders(chosen, sort, descending)
+
+    @cached_property
+    def _orders(self) -> Callable[[SampleFilter, str, bool], npt.NDArray[np.int32]]:
+        def ordered(chosen: SampleFilter, sort: str, descending: bool) -> npt.NDArray[np.int32]:
+            condition, parameters = where(chosen)
+            sql = order_query(condition, sort, descending=descending)
+            found: npt.NDArray[np.int32] = self.ask(sql, **parameters)["sample"].to_numpy()
+            found.flags.writeable = False
+            return found
+
+        return lru_cache(maxsize=8)(ordered)
 
     def vectors(self) -> npt.NDArray[np.float32]:
         """(samples, `VECTOR`) what the model makes of each sample, in the order of samples."""
@@ -135,25 +170,12 @@ def where(chosen: SampleFilter, prefix: str = "") -> tuple[str, dict[str, Any]]:
     return sql.replace("$$", "$merchants").replace("@@", "$embeddings"), parameters
 
 
-def activity_query(condition: str, sort: str, *, descending: bool) -> str:
-    """The queue's page of samples that meet a condition, sorted by one of `SORTS`."""
-    return f"""
-        SELECT rank, sample, user_id, cutoff, pd, percentile, band, label, part, payments,
-               merchants, money_in, money_out, last_payment, dropped_payments, activity,
-               top_merchant, top_attribution, previous_pd, pd - previous_pd AS change, at_stake,
-               pd * at_stake AS expected_loss, disagreement
-        {_queue(condition, sort, descending=descending)} LIMIT $limit OFFSET $offset
-    """
-
-
 def order_query(condition: str, sort: str, *, descending: bool) -> str:
-    """The whole queue: numbers of the samples in the order of `activity_query`."""
-    return f"SELECT sample {_queue(condition, sort, descending=descending)}"
-
-
-def _queue(condition: str, sort: str, *, descending: bool) -> str:
+    """Numbers of the samples that meet a condition, sorted by one of `SORTS`."""
     if sort not in SORTS:
         raise ValueError(f"sort is '{sort}'; choose one of {', '.join(SORTS)}.")
     way = "DESC" if descending else "ASC"
-    return f"""FROM read_parquet($samples) WHERE {condition}
-        ORDER BY {SORTS[sort]} {way} NULLS LAST, rank"""
+    return (
+        f"SELECT sample FROM read_parquet($samples) WHERE {condition} "  # noqa: S608 - see `where`
+        f"ORDER BY {SORTS[sort]} {way} NULLS LAST, rank"
+    )

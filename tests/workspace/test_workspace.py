@@ -13,13 +13,14 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from lbsf_core.errors import BundleError, StoreError, UnknownUserError, WorkspaceError
 from lbsf_core.files import dump_json, read_json
 from lbsf_core.workspace import SampleFilter, Workspace, find_workspaces
-from lbsf_core.workspace.build import read_comparison
+from lbsf_core.workspace.build import read_comparison, write_samples
 from lbsf_core.workspace.portfolio import Portfolio
 from lbsf_core.workspace.queries import Tables
 
@@ -198,7 +199,7 @@ def test_amounts_and_changes_order_the_queue(tiny_workspace: Path, tmp_path: Pat
     rng = np.random.default_rng(0)
     samples["previous_pd"] = np.where(rng.random(60) < 0.5, rng.random(60), np.nan)
     samples["at_stake"] = np.where(rng.random(60) < 0.5, rng.integers(1, 9, 60) * 1000.0, np.nan)
-    samples.to_parquet(tmp_path / "samples.parquet")
+    write_samples(pa.Table.from_pandas(samples), tmp_path)
     shutil.copy(tiny_workspace / "merchants.parquet", tmp_path)
     asked = Portfolio()
     asked._tables = Tables(tmp_path)
@@ -216,6 +217,25 @@ def test_amounts_and_changes_order_the_queue(tiny_workspace: Path, tmp_path: Pat
     assert table["samples"].iloc[0] == len(known)
     all_in = (known["pd"] * known["at_stake"] * 0.5).mean()
     assert table["expected"].iloc[-1] == pytest.approx(all_in)
+
+
+def test_rows_anywhere_are_those_of_the_table(tiny_workspace: Path) -> None:
+    tables, samples = Tables(tiny_workspace), pd.read_parquet(tiny_workspace / "samples.parquet")
+    assert samples["sample"].tolist() == list(range(60))
+    pd.testing.assert_frame_equal(tables.samples.to_pandas(), samples)
+    names = ["user_id", "cutoff", "activity", "top_merchant"]
+    some = np.array([7, 59, 0, 7])
+    expected = samples.loc[some, names].reset_index(drop=True)
+    pd.testing.assert_frame_equal(tables.rows(some, names), expected)
+    assert [row["user_id"] for row in tables.records(some.tolist(), names)] == (
+        expected["user_id"].tolist()
+    )
+    assert tables.records([], names) == [] and tables.rows(some[:0], names).empty
+    kept = tables.order(SampleFilter(bands=("high",)), "money_out", descending=True)
+    rows = samples[samples["band"] == "high"].sort_values("money_out", ascending=False)
+    assert kept.tolist() == rows["sample"].tolist()
+    with pytest.raises(ValueError, match="read-only"):
+        kept[0] = 1  # it is kept for whoever asks next
 
 
 def test_the_queue_begins_with_whom_the_methods_disagree_about(tiny_workspace: Path) -> None:
@@ -397,7 +417,9 @@ def test_performance_and_card_are_drawn_from_unseen_users(
     assert card.raw["files"] if "files" in card.raw else card.raw["workspace"]["files"]
 
 
-@pytest.mark.parametrize("name", ["samples.parquet", "merchants.parquet", "performance.json"])
+@pytest.mark.parametrize(
+    "name", ["samples.parquet", "rows.arrow", "merchants.parquet", "performance.json"]
+)
 def test_fault_20_a_flipped_bit_is_refused(tiny_workspace: Path, tmp_path: Path, name: str) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(tiny_workspace, copy)
