@@ -101,7 +101,7 @@ def test_linear_model_by_hand() -> None:
     model = toy(1)
     found = integrated_gradients(model, BATCH)
     np.testing.assert_allclose(found.fields, parts_by_hand(model, BATCH), atol=1e-4)
-    assert (found.steps == FIRST_STEPS).all()
+    assert (found.steps == 2 * FIRST_STEPS).all(), "the first steps of few payments are enough"
     assert np.abs(found.delta).max() < 1e-3
 
 
@@ -266,20 +266,26 @@ def test_fault_27_empty_history_is_explained() -> None:
 TIGHT = 1e-3
 
 
-def test_steps_are_raised_only_where_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("few", [0, 128])
+def test_steps_are_raised_only_where_they_are_needed(
+    few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sharp = small_model(BATCH, noise=0.8)
     with torch.no_grad():
         for parameter in sharp.head.parameters():
             parameter.mul_(4.0)
     asked: list[tuple[int, int]] = []
     real = gradient._integrate
+    assert len(BATCH.amounts) <= gradient.FEW_PAYMENTS
+    monkeypatch.setattr(gradient, "FEW_PAYMENTS", few)
+    first = FIRST_STEPS * (2 if few else 1)
     monkeypatch.setattr(
         gradient, "_integrate",
         lambda m, b, steps, refs: (asked.append((steps, len(b))), real(m, b, steps, refs))[1],
     )  # fmt: skip
     found = integrated_gradients(sharp, BATCH, tolerance=TIGHT)
-    assert [steps for steps, _ in asked] == [FIRST_STEPS * 2**i for i in range(len(asked))]
-    assert asked[0] == (FIRST_STEPS, 6)
+    assert [steps for steps, _ in asked] == [first * 2**i for i in range(len(asked))]
+    assert asked[0] == (first, 6)
     sizes = [size for _, size in asked]
     assert len(sizes) > 1
     assert sizes == sorted(sizes, reverse=True)
