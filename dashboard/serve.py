@@ -100,6 +100,8 @@ def environment(path: Path) -> dict[str, str]:
     return {
         # Each of a server's many threads would keep memory of its own that it gave back.
         "MALLOC_ARENA_MAX": "2",
+        # Arrow's own pool keeps what a read needed; here memory that is free is anybody's.
+        "ARROW_DEFAULT_MEMORY_POOL": "system",
         # One user's history is too short for two cores to share: they would wait for each other.
         # Sessions are what the cores are shared between.
         "OMP_NUM_THREADS": "1",

@@ -184,7 +184,7 @@ def figures(
     crowd_users: Sequence[str] = (),
     sessions: int = 10,
     soakers: int = 20,
-    soak_browsers: int = 3,
+    soak_browsers: int = 1,
     soak_seconds: float = 300.0,
 ) -> dict[str, Any]:
     """Everything that is measured of a dashboard over a workspace.

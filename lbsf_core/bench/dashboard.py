@@ -52,7 +52,7 @@ def bench_dashboard(
     users: int = 21,
     sessions: int = 10,
     soakers: int = 20,
-    soak_browsers: int = 3,
+    soak_browsers: int = 1,
     soak_seconds: float = 300.0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:

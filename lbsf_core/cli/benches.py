@@ -163,7 +163,7 @@ def bench_dashboard(
     soak: Annotated[float, typer.Option(help="Minutes that 20 sessions browse; 0 = not.")] = 5.0,
     browsers: Annotated[
         int, typer.Option(help="How many of the 20 in a Chromium; the rest without.", min=0, max=20)
-    ] = 3,
+    ] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Drive the dashboard in a real Chromium: what a person waits for, and many at once."""

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.spatial.distance import cdist
 
 from lbsf_core.errors import LbsfError
 from lbsf_core.fold.batch import FoldedBatch
@@ -26,6 +25,8 @@ Floats = npt.NDArray[np.float64]
 BaselineName = Literal["typical payment", "empty history", "typical user", "cohort mean"]
 BASELINES: tuple[BaselineName, ...] = get_args(BaselineName)
 
+#: Those that are made of real samples: a workspace keeps which.
+OF_SAMPLES: tuple[BaselineName, ...] = ("typical user", "cohort mean")
 #: Samples among which a medoid is looked for: it costs their square.
 MOST_CANDIDATES = 2_000
 #: Real samples that a cohort's mean is taken over.
@@ -47,6 +48,11 @@ class Baseline:
     name: BaselineName
     words: str
     batch: FoldedBatch | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its samples' numbers and its words, as plain JSON values."""
+        samples = [] if self.batch is None else self.batch.samples.tolist()
+        return {"samples": samples, "words": self.words}
 
 
 EMPTY = Baseline("empty history", "empty history")
@@ -101,6 +107,8 @@ def find_baseline(
         )
     rows, vectors = drawn[chosen], vectors[chosen]
     if name == "typical user":
+        from scipy.spatial.distance import cdist  # late: a page is given its baselines
+
         spread = np.maximum(vectors.std(axis=0), 1e-6)
         medoid = int(cdist(vectors / spread, vectors / spread).sum(axis=1).argmin())
         batch = store.read([int(rows[medoid])])

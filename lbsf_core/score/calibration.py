@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
 
 from lbsf_core.errors import LbsfError
 
@@ -66,6 +65,8 @@ def fit_calibration(logits: Floats, labels: Floats) -> Calibration:
         logits: (n,) raw logits.
         labels: (n,) 1 = bad, 0 = good.
     """
+    from sklearn.linear_model import LogisticRegression  # late: a page asks for PDs alone
+
     if 0 < labels.sum() < len(labels):
         fit = LogisticRegression(C=100.0).fit(logits[:, None], labels)
         slope = float(fit.coef_[0, 0])

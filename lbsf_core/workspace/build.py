@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from lbsf_core.errors import WorkspaceError
 from lbsf_core.evaluate.report import Evaluation, held_out, performance
 from lbsf_core.explain.attributions import REASON_COLUMNS
+from lbsf_core.explain.baselines import OF_SAMPLES, find_baseline
 from lbsf_core.explain.batch import read_attributions
 from lbsf_core.explain.explain_all import write_attributions
 from lbsf_core.files import atomic_write, dump_json, link, read_json, sha256
@@ -38,6 +39,7 @@ from lbsf_core.workspace.beside import amounts_at_stake, previous_pds
 from lbsf_core.workspace.embeddings import write_embeddings
 from lbsf_core.workspace.layout import (
     ATTRIBUTIONS,
+    BASELINES,
     EMBEDDINGS,
     MANIFEST,
     MERCHANTS,
@@ -132,8 +134,10 @@ def build_workspace(
         found = report.performance() if report else performance(*held_out(samples))
         found |= compared
         (folder / PERFORMANCE).write_text(dump_json(found), encoding="utf-8")
+        (folder / BASELINES).write_text(dump_json(_baselines(folded, model)), encoding="utf-8")
         _copy(Path(bundle), folder / "bundle")
         names = [SAMPLES, ROWS, MERCHANTS, MONTHS, EMBEDDINGS, ATTRIBUTIONS, PERFORMANCE]
+        names.append(BASELINES)
         names += [f"store/{MANIFEST}", f"bundle/{BUNDLE_MANIFEST}"]
         manifest = {
             "workspace_version": WORKSPACE_VERSION,
@@ -170,6 +174,14 @@ def read_comparison(path: str | Path, label: str | None = None) -> dict[str, Any
         ],
         "differences": [{"pair": pair} | entry for pair, entry in found["differences"].items()],
     }
+
+
+def _baselines(store: FoldedStore, bundle: Bundle) -> dict[str, dict[str, Any]]:
+    """Who stands for a typical user and for a cohort: thousands of users are looked at for that."""
+    if not store.samples["payments"].any():
+        nobody = {"error": f"{store.path}: no sample has a payment, so nobody can stand for it."}
+        return dict.fromkeys(map(str, OF_SAMPLES), nobody)
+    return {name: find_baseline(store, bundle, name).to_dict() for name in OF_SAMPLES}
 
 
 def write_samples(table: pa.Table, folder: Path) -> None:

@@ -3,6 +3,8 @@
 WORKSPACE_VERSION = 5
 SAMPLES, MERCHANTS, MONTHS = "samples.parquet", "merchants.parquet", "months.parquet"
 PERFORMANCE, MANIFEST = "performance.json", "manifest.json"
+#: Name of a baseline -> the samples that it is made of, and what it is in words.
+BASELINES = "baselines.json"
 #: The samples once more, uncompressed: some rows anywhere are a few reads, not a whole scan.
 ROWS = "rows.arrow"
 ATTRIBUTIONS, EMBEDDINGS = "attributions.parquet", "embeddings.parquet"

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lbsf_core.errors import LbsfError
 from lbsf_core.explain.result import Explanation
+from lbsf_core.files import read_json
 from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.fold.store import FoldedStore
+from lbsf_core.workspace.layout import BASELINES
 from lbsf_core.workspace.types import Case
 
 if TYPE_CHECKING:
@@ -207,9 +210,15 @@ class Questions:
         return {}
 
     def _baseline(self, name: str) -> Baseline:
-        """A baseline from this workspace's own samples, made once."""
-        from lbsf_core.explain.baselines import find_baseline
+        """A baseline from this workspace's own samples, chosen when it was built, read once."""
+        from lbsf_core.explain.baselines import OF_SAMPLES, Baseline, find_baseline
 
+        if name not in OF_SAMPLES:
+            return find_baseline(self.store, self.bundle, name)
         if name not in self._baselines:
-            self._baselines[name] = find_baseline(self.store, self.bundle, name)
+            kept = read_json(self.path / BASELINES)[name]
+            if "error" in kept:
+                raise LbsfError(kept["error"])
+            batch = self.store.read(kept["samples"])
+            self._baselines[name] = Baseline(cast(Any, name), kept["words"], batch)
         return self._baselines[name]

@@ -187,7 +187,8 @@ def test_other_baselines_are_tried(store: FoldedStore, method: str) -> None:
     far = Baseline("typical user", "far", random_batch(31, 1, payments=60))
     plain = explain_sample(BUNDLE, batch, method=method)
     told = explain_sample(BUNDLE, batch, method=method, others=[far])
-    np.testing.assert_array_equal(plain.merchant_attributions, told.merchant_attributions)
+    # Both paths in one pass: the last bits may differ.
+    np.testing.assert_allclose(plain.merchant_attributions, told.merchant_attributions, atol=1e-7)
     other = explain_sample(BUNDLE, batch, method=method, baseline=far)
     share = agreement(plain.merchant_attributions, other.merchant_attributions)
     assert bool(told.warnings) == (share < 0.6)
