@@ -119,7 +119,7 @@ def train(
     ] = None,
     in_memory: Annotated[
         int, typer.Option(help="Payments that are held in memory; of more, a step reads its own.")
-    ] = 5_000_000,
+    ] = 2_000_000,
 ) -> None:
     """Train a bundle. A run that was killed goes on when the same command is given again.
 

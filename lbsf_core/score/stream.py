@@ -33,13 +33,13 @@ from lbsf_core.score.table import score_table
 #: Texts that are remembered while a store is scored: about 160 MB for each field of texts.
 TEXTS = 262_144
 #: Payments in one forward pass: a thread's share of the time that Python takes is then small.
-PASS_PAYMENTS = 65_536
+PASS_PAYMENTS = 32_768
 #: Payments that are read from the disk at a time.
 CHUNK = 500_000
 #: Samples whose rows, logits and PDs are held at a time.
 SAMPLES = 65_536
 #: Payments after which memory is given back; it costs a little each time.
-GIVEN_BACK = 2_000_000
+GIVEN_BACK = 500_000
 
 Progress = Callable[[int, int], None]
 

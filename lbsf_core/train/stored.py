@@ -29,7 +29,7 @@ from lbsf_core.payments.schema import Field
 PIECE = 1_024
 #: Payments that vocabularies, knots, scales and the typical payment are learned from: all of the
 #: training part, or those of samples drawn at random where it has more.
-LEARNED_FROM = 2_000_000
+LEARNED_FROM = 500_000
 #: Samples, and payments, that are read at a time while the file is written.
 SAMPLES, CHUNK = 65_536, 500_000
 

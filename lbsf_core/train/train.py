@@ -29,8 +29,8 @@ from lbsf_core.train.loop import Fitted, Progress, fit
 from lbsf_core.train.pretrain import fit_head
 from lbsf_core.train.split import PARTS, make_rule, parts
 
-#: Payments of labelled samples that are held in memory (some 100 bytes each); more stay on disk.
-IN_MEMORY = 5_000_000
+#: Payments of labelled samples that are held in memory: with what is learned from them, some 3 GB.
+IN_MEMORY = 2_000_000
 
 
 @dataclass(frozen=True)

@@ -330,7 +330,7 @@ class Workspace(Portfolio, Nearest, Questions):
 
     def _numbers(self, chosen: SampleFilter) -> npt.NDArray[np.int64]:
         """Samples that a filter keeps."""
-        return self._tables.order(chosen, "pd", descending=True).astype(np.int64)
+        return np.sort(self._tables.order(chosen, "pd", descending=True)).astype(np.int64)
 
     def compare_importance(
         self, first: SampleFilter, second: SampleFilter, by: By = "kind"

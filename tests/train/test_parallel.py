@@ -89,7 +89,7 @@ def same(found: Path, expected: Path, store: Path) -> None:
     np.testing.assert_allclose(*logits, atol=2e-3)
 
 
-@pytest.mark.parametrize("in_memory", ["5000000", "0"])
+@pytest.mark.parametrize("in_memory", ["2000000", "0"])
 def test_two_processes_train_as_one(
     tiny_store: Path, settings: Path, by_one: Path, tmp_path: Path, in_memory: str
 ) -> None:
