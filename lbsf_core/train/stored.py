@@ -25,8 +25,8 @@ from lbsf_core.fold.store import FoldedStore, cut_by_sum, make_batch
 from lbsf_core.model.lbsf import LBSF
 from lbsf_core.payments.schema import Field
 
-#: Payments in a piece of the file at most.
-PIECE = 1_024
+#: Payments in a piece of the file at most: a whole piece is read for a sample that has some of it.
+PIECE = 256
 #: Payments that vocabularies, knots, scales and the typical payment are learned from: all of the
 #: training part, or those of samples drawn at random where it has more.
 LEARNED_FROM = 500_000
@@ -72,10 +72,13 @@ class Unpacked:
         file, begins = self._pieces
         first = np.searchsorted(begins, starts, side="right") - 1
         found: list[pa.RecordBatch] = []
+        last, held = -1, None
         for at, left, piece in zip(starts.tolist(), counts.tolist(), first.tolist(), strict=True):
             while left:
                 skipped = at - int(begins[piece])
-                run = file.get_batch(piece).slice(skipped, left)
+                if piece != last:  # samples that lie side by side share one
+                    last, held = piece, file.get_batch(piece)
+                run = held.slice(skipped, left)
                 found.append(run)
                 at, left, piece = at + run.num_rows, left - run.num_rows, piece + 1  # noqa: PLW2901
         return pa.Table.from_batches(found, file.schema)
