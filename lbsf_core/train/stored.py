@@ -72,7 +72,7 @@ class Unpacked:
         file, begins = self._pieces
         first = np.searchsorted(begins, starts, side="right") - 1
         found: list[pa.RecordBatch] = []
-        last, held = -1, None
+        last, held = -1, cast(Any, None)
         for at, left, piece in zip(starts.tolist(), counts.tolist(), first.tolist(), strict=True):
             while left:
                 skipped = at - int(begins[piece])
