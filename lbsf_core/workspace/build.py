@@ -12,6 +12,7 @@ DIR/manifest.json              versions and SHA-256 of all of it
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lbsf_core.errors import WorkspaceError
+from lbsf_core.errors import LbsfError, WorkspaceError
 from lbsf_core.evaluate.report import Evaluation, held_out, performance
 from lbsf_core.explain.attributions import REASON_COLUMNS
 from lbsf_core.explain.baselines import OF_SAMPLES, find_baseline
@@ -179,9 +180,12 @@ def read_comparison(path: str | Path, label: str | None = None) -> dict[str, Any
 def _baselines(store: FoldedStore, bundle: Bundle) -> dict[str, dict[str, Any]]:
     """Who stands for a typical user and for a cohort: thousands of users are looked at for that."""
     if not store.samples["payments"].any():
-        nobody = {"error": f"{store.path}: no sample has a payment, so nobody can stand for it."}
-        return dict.fromkeys(map(str, OF_SAMPLES), nobody)
-    return {name: find_baseline(store, bundle, name).to_dict() for name in OF_SAMPLES}
+        return {}
+    found: dict[str, dict[str, Any]] = {}
+    for name in OF_SAMPLES:
+        with suppress(LbsfError):  # nobody is approved, e.g. of a single sample: it has no baseline
+            found[name] = find_baseline(store, bundle, name).to_dict()
+    return found
 
 
 def write_samples(table: pa.Table, folder: Path) -> None:

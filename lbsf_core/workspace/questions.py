@@ -69,21 +69,26 @@ class Questions:
 
         first = FIRST_BASELINE[method].name
         name = baseline or first
-        others = [self._baseline(other) for other in dict.fromkeys((first, "typical user"))]
+        tried = [other for other in (first, "typical user") if other in self.baselines_of(method)]
         return explain_sample(
             self.bundle,
             self._batch(case),
             method=method,
             baseline=self._baseline(name),
-            others=[other for other in others if other.name != name],
+            others=[self._baseline(other) for other in dict.fromkeys(tried) if other != name],
             opened=opened,
         )
 
     def baselines_of(self, method: Method) -> list[str]:
-        """Names of the baselines that a method can be held against, its own first."""
+        """Names of the baselines that a method can be held against, its own first.
+
+        Those of real samples only where somebody can stand for them.
+        """
+        from lbsf_core.explain.baselines import OF_SAMPLES
         from lbsf_core.explain.engines import FIRST_BASELINE
 
-        return [FIRST_BASELINE[method].name, "typical user", "cohort mean"]
+        kept = [name for name in OF_SAMPLES if name in self._kept_baselines]
+        return [FIRST_BASELINE[method].name, *kept]
 
     def attention(self, case: Case) -> AttentionView:
         """Where the model looked, per head too, and how evenly; never a cause."""
@@ -206,6 +211,12 @@ class Questions:
         return self.store.config.window_days
 
     @cached_property
+    def _kept_baselines(self) -> dict[str, Any]:
+        """Name -> samples and words of each baseline that was chosen when this was built."""
+        kept: dict[str, Any] = read_json(self.path / BASELINES)
+        return kept
+
+    @cached_property
     def _baselines(self) -> dict[str, Baseline]:
         return {}
 
@@ -216,9 +227,9 @@ class Questions:
         if name not in OF_SAMPLES:
             return find_baseline(self.store, self.bundle, name)
         if name not in self._baselines:
-            kept = read_json(self.path / BASELINES)[name]
-            if "error" in kept:
-                raise LbsfError(kept["error"])
+            if name not in self._kept_baselines:
+                raise LbsfError(f"{self.path.name}: nobody's score is low enough to be '{name}'.")
+            kept = self._kept_baselines[name]
             batch = self.store.read(kept["samples"])
             self._baselines[name] = Baseline(cast(Any, name), kept["words"], batch)
         return self._baselines[name]

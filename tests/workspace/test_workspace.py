@@ -17,12 +17,14 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from lbsf_core.errors import BundleError, StoreError, UnknownUserError, WorkspaceError
+from lbsf_core.errors import BundleError, LbsfError, StoreError, UnknownUserError, WorkspaceError
 from lbsf_core.files import dump_json, read_json
-from lbsf_core.workspace import SampleFilter, Workspace, find_workspaces
+from lbsf_core.fold.store import FoldedStore
+from lbsf_core.workspace import SampleFilter, Workspace, build_workspace, find_workspaces
 from lbsf_core.workspace.build import read_comparison, write_samples
 from lbsf_core.workspace.portfolio import Portfolio
 from lbsf_core.workspace.queries import Tables
+from tests.builders import fold_rows
 
 
 @pytest.fixture(scope="module")
@@ -445,6 +447,25 @@ def test_fault_20_a_flipped_bit_inside_store_or_bundle_is_refused(
         (copy / name).write_bytes(data)
         with pytest.raises(error):
             Workspace.open(copy)
+
+
+@pytest.mark.parametrize("payments", [0, 5])
+def test_a_single_sample_is_a_workspace_that_nobody_else_stands_for(
+    tiny_bundle: Path, tmp_path: Path, payments: int
+) -> None:
+    paid = [
+        ("u", f"shop {i % 2}", f"2024-03-{i + 1:02d}", -5.0, "x", "food") for i in range(payments)
+    ]
+    extra = FoldedStore.open(tiny_bundle.parent / "store").manifest.extra_fields
+    store = fold_rows(tmp_path, paid, [("u", "2024-05-01", 1.0)], extra=extra)
+    made = build_workspace(store.path, tiny_bundle, tmp_path / "workspace", name="One")
+    workspace = Workspace.open(made)
+    assert workspace.baselines_of("gradient") == ["typical payment"]
+    (case,) = workspace.cases("u")
+    found = workspace.explanation(case)
+    assert len(found.merchants) == min(payments, 2) and found.problems() == []
+    with pytest.raises(LbsfError, match="workspace: nobody's score is low enough to be 'cohort mean'"):
+        workspace.explanation(case, baseline="cohort mean")
 
 
 def test_fault_28_another_version_is_refused_with_the_command(
