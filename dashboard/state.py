@@ -1,9 +1,9 @@
 """The only home of caches, of the selection and of what a link carries.
 
 A link restores a view because the widgets that define it are bound to the address (`bind=` with a
-key): `workspace`, `user`, `cutoff`, `merchant`, `beside`, `payment`, `lanes`, `panel` and the
-filters. Other code changes the view only through the callbacks here, which run before the widgets
-are drawn.
+key): `workspace`, `user`, `cutoff`, `merchant`, `beside`, `payment`, `lanes`, `panel`,
+`days`, `pictures`, `tables` and the filters. Other code changes the view only through the callbacks
+here, which run before the widgets are drawn.
 """
 
 from __future__ import annotations

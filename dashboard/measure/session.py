@@ -3,7 +3,8 @@
 What it waits for is the server alone: from asking for a page to hearing that the page is complete,
 with the script, its messages and the way through the socket. A browser on the same machine takes
 several times as much of the cores as the server does, which no analyst's own computer takes from
-it.
+it. The messages are Streamlit's own and no public interface: a new version of it may change them,
+and the tests then say so.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def score_parts(
         progress: called with (payments done, payments in all).
         prior: default rate of these samples, where it differs from that of training.
     """
-    total, done, given = payments_of(store), 0, 0
+    total, done, given = _payments(store), 0, 0
     with _alone(bundle.model) as workers, ThreadPoolExecutor(workers) as pool:
         for part in store.parts(SAMPLES):
             logits = np.full(len(part.samples), np.nan)
@@ -107,7 +107,7 @@ def write_score_parts(parts: Iterable[pa.Table], out: str | Path) -> int:
     return written
 
 
-def payments_of(store: FoldedStore) -> int:
+def _payments(store: FoldedStore) -> int:
     """Payments of all samples of a store."""
     column = pq.read_table(store.path / SAMPLES_FILE, columns=["payments"])["payments"]
     return int(pc.sum(column).as_py() or 0)

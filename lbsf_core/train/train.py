@@ -88,7 +88,7 @@ def _train(
     among: parallel.Group | None,
 ) -> Trained:
     """`train`, one of the processes that train together."""
-    size, payments = labelled_of(store)
+    size, payments = _labelled(store)
     if size < 20:
         raise LbsfError(
             f"{store.path}: {size} labelled samples; training needs at least 20. "
@@ -167,7 +167,7 @@ def _train(
     return Trained(bundle, fitted, sizes)
 
 
-def labelled_of(store: FoldedStore) -> tuple[int, int]:
+def _labelled(store: FoldedStore) -> tuple[int, int]:
     """Labelled samples of a store, and their payments."""
     table = pq.read_table(store.path / SAMPLES, columns=["label", "payments"])
     labelled = np.isfinite(table["label"].cast(pa.float64()).to_numpy())

@@ -464,7 +464,9 @@ def test_a_single_sample_is_a_workspace_that_nobody_else_stands_for(
     (case,) = workspace.cases("u")
     found = workspace.explanation(case)
     assert len(found.merchants) == min(payments, 2) and found.problems() == []
-    with pytest.raises(LbsfError, match="workspace: nobody's score is low enough to be 'cohort mean'"):
+    with pytest.raises(
+        LbsfError, match="workspace: nobody's score is low enough to be 'cohort mean'"
+    ):
         workspace.explanation(case, baseline="cohort mean")
 
 
