@@ -74,6 +74,7 @@ bench: $(STAMP)
 	$(BIN)/lbsf bench --history $(HISTORY) fold --payments 10000000 --rounds 3 --json
 	$(BIN)/lbsf bench --history $(HISTORY) score --json
 	$(BIN)/lbsf bench --history $(HISTORY) e2e --json
+	$(BIN)/lbsf bench --history $(HISTORY) memory --score-only --json
 	$(BIN)/lbsf bench --history $(HISTORY) update --json
 	$(BIN)/lbsf bench --history $(HISTORY) spark --json
 	$(BIN)/lbsf bench --history $(HISTORY) train --json

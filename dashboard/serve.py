@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 from lbsf_core.errors import LbsfError
+from lbsf_core.memory import at_start
 
 FIRST_PORT = 8501
 MANIFEST = "manifest.json"
@@ -98,10 +99,7 @@ def environment(path: Path) -> dict[str, str]:
     root = str(Path(__file__).resolve().parent.parent)
     known = os.environ.get("PYTHONPATH")
     return {
-        # Each of a server's many threads would keep memory of its own that it gave back.
-        "MALLOC_ARENA_MAX": "2",
-        # Arrow's own pool keeps what a read needed; here memory that is free is anybody's.
-        "ARROW_DEFAULT_MEMORY_POOL": "system",
+        **at_start(),
         # One user's history is too short for two cores to share: they would wait for each other.
         # Sessions are what the cores are shared between.
         "OMP_NUM_THREADS": "1",

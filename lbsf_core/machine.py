@@ -9,17 +9,20 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from lbsf_core.memory import TUNABLES
+
 _PACKAGES = ("lbsf", "duckdb", "numpy", "pandas", "pyarrow", "torch")
 
 
 def machine() -> dict[str, Any]:
-    """Cores, processor, memory, load, versions and date, as JSON values."""
+    """Cores, processor, memory and its settings, load, versions and date, as JSON values."""
     return {
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         "cpu": _cpu_model(),
         "memory_gb": _memory_gb(),
         "load_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "system": f"{platform.system()} {platform.machine()}",
+        "malloc": os.environ.get(TUNABLES),
         "versions": {"python": platform.python_version()} | {p: _version(p) for p in _PACKAGES},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -1,18 +1,57 @@
-"""What a process does with memory that it has freed: keep it, or give it back."""
+"""What a process does with memory that it has freed: keep it, or give it back.
+
+Most of it is settled before a process begins, by its environment; see `at_start`. So this module
+must stay cheap to import.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Callable
 
-import pyarrow as pa
+#: Environment variable of glibc's settings.
+TUNABLES = "GLIBC_TUNABLES"
+#: Blocks from this on are mapped by themselves, and what is free at the top of a heap beyond this
+#: goes back, in bytes. Left alone, glibc raises the first to 32 MiB as it goes.
+_MAPPED, _TOP = 8 << 20, 128 << 20
 
 #: glibc's names of what is set (malloc.h).
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 #: Freed memory at the top of the heap is kept up to this, and smaller blocks never mapped by
 #: themselves, in bytes. glibc takes an int: just below 2 GiB.
 _KEPT = 2**31 - 1
+
+
+def at_start(arenas: int | None = None) -> dict[str, str]:
+    """The environment that our processes are started with; nothing where glibc is not.
+
+    - Large pages: a forward pass writes to a hundred MB, which the kernel otherwise hands out, and
+      fills with zeros, 4 kB at a time.
+    - No cache of small freed blocks in each thread. They stay where they are, in the middle of what
+      a pass has freed, and keep it from becoming one block again: scoring 100 million payments went
+      from 967 MB after a tenth of them to 1,229 MB, without them from 672 to 736.
+    - An arena a core, and one to read with.
+
+    Scoring is a quarter faster with them (100 million payments: 131 -> 101 s on two cores).
+
+    Args:
+        arenas: of malloc, at most; by default the cores and one.
+    """
+    if _of_glibc("mallopt") is None:
+        return {}
+    settings = {
+        "hugetlb": 1,
+        "tcache_count": 0,
+        "mxfast": 0,
+        "arena_max": arenas or len(os.sched_getaffinity(0)) + 1,
+        "mmap_threshold": _MAPPED,
+        "trim_threshold": _TOP,
+    }
+    named = ":".join(f"glibc.malloc.{name}={value}" for name, value in settings.items())
+    # Arrow's own pool keeps what a read needed; here memory that is free is anybody's.
+    return {TUNABLES: named, "ARROW_DEFAULT_MEMORY_POOL": "system"}
 
 
 def reuse_freed_memory() -> None:
@@ -26,6 +65,8 @@ def reuse_freed_memory() -> None:
     mallopt = _of_glibc("mallopt")
     if mallopt is None:
         return
+    import pyarrow as pa
+
     mallopt(_MMAP_THRESHOLD, _KEPT // 2)
     mallopt(_TRIM_THRESHOLD, _KEPT)
     pa.set_memory_pool(pa.system_memory_pool())
@@ -34,11 +75,12 @@ def reuse_freed_memory() -> None:
 def give_back_freed_memory() -> None:
     """Give the kernel what this process has freed; for long runs whose parts differ in size.
 
-    Threads leave holes that malloc keeps: scoring a million users held 2.2 GB, 1.6 GB with this
-    after every half million payments. Does nothing where the C library is another one.
+    Threads leave holes that malloc keeps, unless it was told not to at the start (`at_start`):
+    scoring a million users held 2.2 GB, 1.6 GB with this after every half million payments. Does
+    nothing where there are no holes, or the C library is another one.
     """
     trim = _of_glibc("malloc_trim")
-    if trim is not None:
+    if trim is not None and "tcache_count=0" not in os.environ.get(TUNABLES, ""):
         trim(0)
 
 

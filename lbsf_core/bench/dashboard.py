@@ -1,4 +1,4 @@
-"""What a person waits for, on the demo and on a workspace of 100,000 samples.
+"""What a person waits for, on the demo and on a workspace of 100,000 samples or more.
 
 The workspace is simulated once and kept: users of `lbsf simulate` at two cutoffs 30 days apart,
 with 30 days of payments each (about 92 on average), scored and explained by the sample bundle.
@@ -49,6 +49,7 @@ def bench_dashboard(
     *,
     demo: bool = False,
     samples: int = 100_000,
+    tiles: int = 1,
     users: int = 21,
     sessions: int = 10,
     soakers: int = 20,
@@ -62,6 +63,7 @@ def bench_dashboard(
         folder: where the workspace is made, or was.
         demo: over the demo workspace instead.
         samples: of the workspace that is made.
+        tiles: its users so many times over, under other names; see `bench.tiles`.
         users: opened one after another, the first to start from.
         sessions: open at once, whose memory is measured.
         soakers: sessions that browse at once.
@@ -81,7 +83,7 @@ def bench_dashboard(
     Raises:
         LbsfError: there is no browser, or a page did not come to rest.
     """
-    workspace = prepare(folder, progress) if demo else large(folder, samples, progress)
+    workspace = prepare(folder, progress) if demo else large(folder, samples, progress, tiles=tiles)
     opened = Workspace.open(workspace, verify=False)
     summary = opened.summary()
     ids, many = (_spread(opened, count) for count in (users, CROWD))
@@ -110,20 +112,34 @@ def _spread(workspace: Workspace, count: int) -> list[str]:
     return list(dict.fromkeys(str(page["user_id"].iloc[0]) for page in pages if len(page)))
 
 
-def large(folder: Path, samples: int, progress: Progress | None = None) -> Path:
-    """The workspace of so many samples in a folder, made where it is not there yet."""
+def large(folder: Path, samples: int, progress: Progress | None = None, *, tiles: int = 1) -> Path:
+    """The workspace of so many samples in a folder, made where it is not there yet.
+
+    Of several tiles, the workspace of its users so many times over.
+    """
+    raw, labels = folder / "raw", folder / "labels.parquet"
     ready = folder / "workspace"
-    if (ready / "manifest.json").is_file():
+    if not (ready / "manifest.json").is_file():
+        _make(folder, raw, labels, ready, samples, progress)
+    if tiles == 1:
         return ready
+    from lbsf_core.bench.tiles import tiled
+
+    source = (ready, raw / "payments.parquet", labels)
+    return tiled(*source, folder / f"tiles-{tiles}", tiles, FoldConfig(WINDOW_DAYS), progress)
+
+
+def _make(
+    folder: Path, raw: Path, labels: Path, ready: Path, samples: int, progress: Progress | None
+) -> None:
     from lbsf_core.workspace import build_workspace
 
-    raw, store = folder / "raw", folder / "store"
+    store = folder / "store"
     if not (raw / "labels.parquet").is_file():
         simulate(raw, users=samples // 2, seed=11, years=YEARS)
-    labels = folder / "labels.parquet"
     pq.write_table(_at_two_cutoffs(pq.read_table(raw / "labels.parquet")), labels)
     fold(raw / "payments.parquet", labels, store, FoldConfig(WINDOW_DAYS))
-    return build_workspace(
+    build_workspace(
         *(store, sample_data() / "bundle", ready), name="Large (simulated)", progress=progress
     )
 

@@ -89,9 +89,7 @@ def write_payments(folder: Path, payments: int, users: int, seed: int) -> tuple[
     label a user; the cutoff lies in the last 90 days, so a few payments come too late to be seen.
     """
     rng = np.random.default_rng(seed)
-    share = rng.lognormal(0.0, 0.7, users)
-    counts = np.maximum(1, (share / share.sum() * payments).astype(np.int64))
-    counts[np.argmax(counts)] += payments - counts.sum()
+    counts = _drawn_counts(payments, users, rng)
     metadata = {METADATA_KEY: PaymentsMetadata(currency="EUR", simulated=True).to_json().encode()}
     names = merchant_names()
     text = pa.string()
@@ -136,6 +134,17 @@ def write_payments(folder: Path, payments: int, users: int, seed: int) -> tuple[
     ).replace_schema_metadata({METADATA_KEY: about})
     pq.write_table(table, labels, compression="zstd")
     return path, labels
+
+
+def _drawn_counts(payments: int, users: int, rng: np.random.Generator) -> Ints:
+    """How many payments each user has: at least one, `payments` in all, some far more than others.
+
+    What rounding leaves over is spread along the users: given to one of them it was half a million
+    payments in a population of a million, and a bench of memory measured that user.
+    """
+    share = rng.lognormal(0.0, 0.7, users)
+    ends = np.round(np.cumsum(share / share.sum()) * max(payments - users, 0)).astype(np.int64)
+    return np.diff(ends, prepend=0) + 1
 
 
 def folded_users(length: int, users: int, seed: int, merchants: int | None = None) -> FoldedBatch:

@@ -58,9 +58,10 @@ def bench_spark(
         write_payments(folder, payments, users, seed)
         bundle = random_bundle(seed).save(folder / "bundle")
         words = ["fold", "payments.parquet", "--labels", "labels.parquet", "--out", "local"]
-        seconds = {"fold_s": run_command([*words, "--window-days", str(WINDOW_DAYS)], folder)}
+        words += ["--window-days", str(WINDOW_DAYS)]
+        seconds = {"fold_s": run_command(words, folder).seconds}
         words = ["score", "local", bundle.name, "--out", "local.parquet"]
-        seconds["score_s"] = run_command(words, folder)
+        seconds["score_s"] = run_command(words, folder).seconds
         start = time.perf_counter()
         with session(master):
             begun = time.perf_counter()

@@ -117,6 +117,20 @@ def bench_e2e(
     _result("e2e", run(payments), as_json)
 
 
+@bench.command("memory")
+def bench_memory(
+    users: Annotated[str, typer.Option(help="Of each store.")] = "100000,1000000",
+    per_user: Annotated[int, typer.Option(help="Payments of a user on average.")] = 20,
+    score_only: Annotated[bool, typer.Option("--score-only", help="Without training.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Does scoring or training hold more memory, the more users there are?"""
+    from lbsf_core.bench.memory import bench_memory as run
+
+    counts = _numbers(users, "--users")
+    _result("memory", run(counts, per_user=per_user, train=not score_only), as_json)
+
+
 @bench.command("spark")
 def bench_spark(
     payments: Annotated[int, typer.Option(help="How many.")] = 10_000_000,
@@ -159,6 +173,9 @@ def bench_dashboard(
     ),
     demo: Annotated[bool, typer.Option("--demo", help="Over the demo workspace.")] = False,
     samples: Annotated[int, typer.Option(help="Of the workspace that is made.", min=200)] = 100_000,
+    tiles: Annotated[
+        int, typer.Option(help="Its users so many times over, under other names.", min=1)
+    ] = 1,
     users: Annotated[int, typer.Option(help="Opened one after another.", min=3)] = 21,
     soak: Annotated[float, typer.Option(help="Minutes that 20 sessions browse; 0 = not.")] = 5.0,
     browsers: Annotated[
@@ -174,6 +191,7 @@ def bench_dashboard(
             Path(".lbsf/demo") if demo and out == Path(".lbsf/bench/dashboard") else out,
             demo=demo,
             samples=samples,
+            tiles=tiles,
             users=users,
             soak_browsers=browsers,
             soak_seconds=60 * soak,
@@ -182,11 +200,11 @@ def bench_dashboard(
     _result("dashboard", found, as_json)
 
 
-def _numbers(lengths: str) -> list[int]:
+def _numbers(text: str, option: str = "--lengths") -> list[int]:
     try:
-        return [int(part) for part in lengths.split(",")]
+        return [int(part) for part in text.split(",")]
     except ValueError as error:
-        raise LbsfError(f"--lengths '{lengths}': write numbers with commas, 512,2048.") from error
+        raise LbsfError(f"{option} '{text}': write numbers with commas, 512,2048.") from error
 
 
 def _result(title: str, found: dict[str, Any], as_json: bool) -> None:

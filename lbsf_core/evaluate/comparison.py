@@ -126,7 +126,7 @@ def _quarters(counts: Ints) -> npt.NDArray[np.str_]:
 
 def _slice_auc(batch: FoldedBatch, labels: Floats, scores: Scores, rows: Ints) -> dict[str, float]:
     some, users = labels[rows], [batch.user_ids[r] for r in rows]
-    drawn = bootstrap_rows(some, users, 200, 0)
+    drawn = list(bootstrap_rows(some, users, 200, 0))
     values = np.mean([auc_of_draws(some, p[rows], drawn) for p in scores.pds], axis=0)
     lo, hi = np.quantile(values, [0.025, 0.975])
     value = float(np.mean([auc(some, p[rows]) for p in scores.pds]))

@@ -9,7 +9,8 @@ functions of `metrics.py` on the resampled rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -24,13 +25,13 @@ BLOCK = 2**18
 _STEPS, _STEP, _SMALL = 20, 2.0, 1e-8
 
 
-def auc_of_draws(labels: Floats, pd: Floats, drawn: Sequence[Ints]) -> Floats:
+def auc_of_draws(labels: Floats, pd: Floats, drawn: Iterable[Ints]) -> Floats:
     """(D,) AUC of each draw; arguments as of `metrics_of_draws`."""
     return np.concatenate([_auc(groups) for groups in _blocks(labels, pd, drawn)])
 
 
 def metrics_of_draws(
-    labels: Floats, pd: Floats, drawn: Sequence[Ints], bins: int
+    labels: Floats, pd: Floats, drawn: Iterable[Ints], bins: int
 ) -> dict[str, Floats]:
     """Every metric of every draw.
 
@@ -47,26 +48,27 @@ def metrics_of_draws(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _blocks(labels: Floats, pd: Floats, drawn: Sequence[Ints]) -> Iterator[_Groups]:
-    step = max(1, BLOCK // len(pd))
-    for begin in range(0, len(drawn), step):
-        rows = drawn[begin : begin + step]
+def _blocks(labels: Floats, pd: Floats, drawn: Iterable[Ints]) -> Iterator[_Groups]:
+    order = np.argsort(pd, kind="stable")
+    labels = labels[order]
+    levels, first = np.unique(pd[order], return_index=True)
+    step, left = max(1, BLOCK // len(pd)), iter(drawn)
+    while rows := list(islice(left, step)):
         counts = np.stack([np.bincount(one, minlength=len(pd)) for one in rows])
-        yield _Groups(labels, pd, counts.astype(np.float64))
+        yield _Groups(labels, levels, first, counts[:, order].astype(np.float64))
 
 
 class _Groups:
     """Draws by groups of equal PD, lowest first: (D, G) of each group and up to it, (D, 1) of all.
 
-    `counts` says how often each of D draws takes each of n rows.
+    `taken` says how often each of D draws takes each of n rows, ordered by PD as `labels` are;
+    group g has the PD `pd[g]` and begins at row `first[g]`.
     """
 
-    def __init__(self, labels: Floats, pd: Floats, counts: Floats) -> None:
-        order = np.argsort(pd, kind="stable")
-        self.pd, first = np.unique(pd[order], return_index=True)
-        taken = counts[:, order]
-        bad = taken * labels[order]
-        if len(first) < len(pd):
+    def __init__(self, labels: Floats, pd: Floats, first: Ints, taken: Floats) -> None:
+        self.pd = pd
+        bad = taken * labels
+        if len(first) < len(labels):
             taken, bad = (np.add.reduceat(part, first, axis=1) for part in (taken, bad))
         self.count, self.bad, self.good = taken, bad, taken - bad
         # Plural: of all groups up to each, itself included.

@@ -135,7 +135,7 @@ def pooled(
     parts = [part for _, part in predictions.sort_values("sample").groupby("repeat")]
     labels = parts[0]["label"].to_numpy(float)
     pds = [part["pd"].to_numpy(float) for part in parts]
-    drawn = bootstrap_rows(labels, list(parts[0]["user_id"]), bootstrap, seed)
+    drawn = list(bootstrap_rows(labels, list(parts[0]["user_id"]), bootstrap, seed))
     metrics, by_repeat = {}, {}
     for name, (metric, _) in METRICS.items():
         values = [metric(labels, p) for p in pds]

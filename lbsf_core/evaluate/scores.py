@@ -124,7 +124,7 @@ def summarise(
         {"contestants": {name: {"auc", "lo", "hi", "repeats", "metrics": {...}}},
         "differences": {"a - b": {"auc", "lo", "hi"}}}.
     """
-    drawn = bootstrap_rows(labels, users, draws, seed)
+    drawn = list(bootstrap_rows(labels, users, draws, seed))
     by_repeat = {name: _by_repeat(labels, found.pds, drawn) for name, found in scores.items()}
     contestants: dict[str, Any] = {}
     for name, measured in by_repeat.items():

@@ -35,7 +35,7 @@ TEXTS = 262_144
 #: Payments in one forward pass: a thread's share of the time that Python takes is then small.
 PASS_PAYMENTS = 32_768
 #: Payments that are read from the disk at a time.
-CHUNK = 500_000
+CHUNK = 262_144
 #: Samples whose rows, logits and PDs are held at a time.
 SAMPLES = 65_536
 #: Payments after which memory is given back; it costs a little each time.

@@ -10,15 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from lbsf_core.bench import bench_explain, bench_fold, bench_score, bench_train, frontier
 from lbsf_core.bench.dashboard import WINDOW_DAYS, large
-from lbsf_core.bench.e2e import bench_e2e
+from lbsf_core.bench.data import write_payments
+from lbsf_core.bench.e2e import bench_e2e, run_command
 from lbsf_core.bench.explain import _against_timeshap, ask_timeshap, default_timeshap
 from lbsf_core.bench.history import keep, read, table
+from lbsf_core.bench.memory import bench_memory
 from lbsf_core.bench.update import bench_update
 from lbsf_core.cli import app
 from lbsf_core.config import TrainConfig
@@ -62,6 +66,29 @@ def test_bench_e2e_runs_both_commands() -> None:
     assert found["payments_per_s"] == pytest.approx(
         5_000 / (found["fold_s"] + found["score_s"]), rel=0.02
     )
+
+
+def test_bench_memory_measures_the_command_and_not_who_starts_it(tmp_path: Path) -> None:
+    found = bench_memory([80, 400], per_user=5, workdir=tmp_path)
+    held = np.ones(700 << 17)  # 700 MiB of this process are none of the command's
+    ran = run_command(["--help"], tmp_path)
+    assert held.sum() == len(held)
+    assert 0.01 < ran.peak_rss_gb < 0.3 < found["80"]["score_peak_rss_gb"] < 3
+    for what in ("score", "train"):
+        few, many = (found[users][f"{what}_peak_rss_gb"] for users in ("80", "400"))
+        assert found[f"{what}_growth"] == pytest.approx(many / few, abs=0.01)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(LbsfError, match="compares two"):
+        bench_memory([10])
+
+
+def test_payments_of_the_benches_are_as_many_as_asked_for_and_no_user_has_most(tmp_path) -> None:
+    write_payments(tmp_path, 200_000, 10_000, 0)
+    users = pq.read_table(tmp_path / "payments.parquet", columns=["user_id"])["user_id"]
+    counts = pc.value_counts(users.combine_chunks()).field("counts").to_numpy()
+    assert (counts.sum(), len(counts)) == (200_000, 10_000)
+    assert 1 <= counts.min() < 10
+    assert 100 < counts.max() < 1_000
 
 
 def test_bench_update_scores_as_a_refold() -> None:
@@ -225,3 +252,15 @@ def test_the_large_workspace_has_every_user_at_two_cutoffs(tmp_path: Path) -> No
     made = (ready / "manifest.json").stat().st_mtime_ns
     assert large(tmp_path, 40) == ready
     assert (ready / "manifest.json").stat().st_mtime_ns == made, "it is made once"
+
+
+@pytest.mark.usefixtures("one_of_two_threads")
+def test_a_workspace_of_tiles_is_its_users_again_under_other_names(tmp_path: Path) -> None:
+    once, thrice = large(tmp_path, 40), large(tmp_path, 40, tiles=3)
+    few, many = (pd.read_parquet(path / "samples.parquet") for path in (once, thrice))
+    assert len(many) == 3 * len(few)
+    assert many["user_id"].tolist() == [f"{k:03d}-{u}" for k in range(3) for u in few["user_id"]]
+    for name in ("payments", "money_out", "pd", "top_merchant", "top_attribution", "risk"):
+        again = pd.concat([few[name]] * 3, ignore_index=True)
+        pd.testing.assert_series_equal(many[name], again, rtol=1e-6)
+    assert large(tmp_path, 40, tiles=3) == thrice

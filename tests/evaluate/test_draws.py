@@ -40,7 +40,7 @@ def test_draws_are_what_the_metrics_say_of_the_resampled_rows(pairs, seed: int, 
     users = [f"u{i // 2}" for i in range(len(pd))]  # two rows each: resamples differ in size
     if labels[:2].sum() == labels.sum() or len(set(users)) == 1:
         users = [f"u{i}" for i in range(len(pd))]
-    drawn = bootstrap_rows(labels, users, 7, seed)
+    drawn = list(bootstrap_rows(labels, users, 7, seed))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BLOCK", block)
         found = metrics_of_draws(labels, pd, drawn, ECE_BINS)
@@ -62,7 +62,7 @@ def many(seed: int, rows: int = 300) -> tuple[np.ndarray, np.ndarray]:
 
 def test_on_usual_scores_every_metric_is_off_by_rounding_alone() -> None:
     labels, pds = many(0)
-    drawn = bootstrap_rows(labels, [f"u{i % 120}" for i in range(300)], 50, 0)
+    drawn = list(bootstrap_rows(labels, [f"u{i % 120}" for i in range(300)], 50, 0))
     for pd in (pds[0], pds[1].round(2)):
         found = metrics_of_draws(labels, pd, drawn, ECE_BINS)
         for name, (metric, _) in METRICS.items():
@@ -72,7 +72,7 @@ def test_on_usual_scores_every_metric_is_off_by_rounding_alone() -> None:
 
 def plain_summary(scores, labels, users, pairs, draws: int, seed: int) -> dict:
     """The loop over draws, repeats and metrics that `summarise` stands for."""
-    drawn = bootstrap_rows(labels, users, draws, seed)
+    drawn = list(bootstrap_rows(labels, users, draws, seed))
     found: dict = {"contestants": {}, "differences": {}}
     for name, score in scores.items():
         metrics = {}

@@ -119,7 +119,7 @@ def test_bootstrap_keeps_a_user_whole(users: list[str], seed: int) -> None:
 
 def test_bootstrap_is_repeatable_and_seeded() -> None:
     labels, users = np.array([0.0, 1.0] * 10), [f"u{i // 2}" for i in range(20)]
-    one, two, other = (bootstrap_rows(labels, users, 3, seed) for seed in (1, 1, 2))
+    one, two, other = (list(bootstrap_rows(labels, users, 3, seed)) for seed in (1, 1, 2))
     assert all((a == b).all() for a, b in zip(one, two, strict=True))
     assert any(len(a) != len(b) or (a != b).any() for a, b in zip(one, other, strict=True))
 

@@ -1,0 +1,99 @@
+"""A workspace many times over: its users again under other names, to measure at a size that would
+take hours to explain.
+
+Every copy of a user pays what the user paid, so that attributions are the same and are copied; all
+else (fold, scores, embeddings, what queries read) is made from the payments as for any workspace.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lbsf_core.config import FoldConfig
+from lbsf_core.explain.attributions import KEY, open_attributions
+from lbsf_core.fold.fold import fold
+from lbsf_core.fold.store import FoldedStore
+from lbsf_core.workspace import build_workspace
+from lbsf_core.workspace.layout import ATTRIBUTIONS
+
+if TYPE_CHECKING:
+    from lbsf_core.workspace.build import Progress
+
+
+def tiled(
+    workspace: Path,
+    payments: Path,
+    labels: Path,
+    folder: Path,
+    tiles: int,
+    config: FoldConfig,
+    progress: Progress | None = None,
+) -> Path:
+    """Make the workspace of a workspace's users `tiles` times over, where it is not there yet.
+
+    Args:
+        workspace: built from a fold of the payments at the labels' cutoffs.
+        payments: validated, by user.
+        labels: of them.
+        folder: what is made lies here.
+        tiles: how often; copy k of user U is called "k-U".
+        config: of the fold.
+        progress: as `build_workspace` calls it.
+    """
+    ready = folder / "workspace"
+    if (ready / "manifest.json").is_file():
+        return ready
+    folder.mkdir(parents=True, exist_ok=True)
+    many = {source: folder / source.name for source in (payments, labels)}
+    for source, target in many.items():
+        _copies(source, target, tiles)
+    store = folder / "store"
+    fold(many[payments], many[labels], store, config)
+    many[payments].unlink()
+    kept = folder / ATTRIBUTIONS
+    base = FoldedStore.open(workspace / "store")
+    _attributions(workspace / ATTRIBUTIONS, kept, tiles, base, FoldedStore.open(store))
+    name = f"Large (simulated, {tiles} times over)"
+    return build_workspace(
+        *(store, workspace / "bundle", ready), name=name, attributions=kept, progress=progress
+    )
+
+
+def _named(table: pa.Table, tile: int) -> pa.Table:
+    """The rows under the names that users have in a tile."""
+    at = table.schema.get_field_index("user_id")
+    names = pc.binary_join_element_wise(f"{tile:03d}", table["user_id"].cast(pa.string()), "-")
+    return table.set_column(at, table.schema.field(at), names)
+
+
+def _copies(source: Path, target: Path, tiles: int) -> None:
+    """Write a file of users `tiles` times over, one copy after another."""
+    file = pq.ParquetFile(source)
+    with pq.ParquetWriter(target, file.schema_arrow, compression="zstd") as writer:
+        for tile in range(tiles):
+            for group in range(file.num_row_groups):
+                writer.write_table(_named(file.read_row_group(group), tile))
+
+
+def _attributions(
+    source: Path, target: Path, tiles: int, base: FoldedStore, store: FoldedStore
+) -> None:
+    """The attributions of every copy: a tile's samples stand together, in the order of the base."""
+    file, about = open_attributions(source)
+    about = about | {"store": store.content}
+    schema = file.schema_arrow.with_metadata({KEY: json.dumps(about)})
+    samples = len(base.samples)
+    with pq.ParquetWriter(target, schema, compression="zstd") as writer:
+        for tile in range(tiles):
+            for group in range(file.num_row_groups):
+                rows = _named(file.read_row_group(group), tile)
+                at = rows.schema.get_field_index("sample")
+                numbers = pc.add(rows["sample"], tile * samples).cast(schema.field(at).type)
+                rows = rows.set_column(at, schema.field(at), numbers)
+                writer.write_table(rows.cast(schema))
