@@ -1,6 +1,7 @@
 """Portfolio: who to look at first, and what a threshold would do."""
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 import streamlit as st
@@ -48,7 +49,8 @@ def main() -> None:
         )
         return
     _queue(source, where, matching, summary)
-    _threshold(source, where, summary)
+    # Who looks for one user by a part of the id asks nothing about those whose ids hold it too.
+    _threshold(source, replace(where, user=""), summary)
 
 
 def _in_words(summary: Summary) -> str:
@@ -102,7 +104,8 @@ def _threshold(source: state.Source, where: SampleFilter, summary: Summary) -> N
     shell.section(
         "Score distribution and threshold",
         "Approve every sample below the threshold: how many pass, and how many of those with a "
-        "known label defaulted. Shares are of the samples that match the filters above.",
+        "known label defaulted. Shares are of the samples that match the filters above, whatever "
+        "part of a user's id is searched for.",
     )
     top, start = _slider_range(state.ask(source, "thresholds", SampleFilter()))
     percent = st.slider(

@@ -103,6 +103,15 @@ def test_filters_narrow_the_queue(open_page: Open):
     assert "hostile" in words(at)
 
 
+def test_who_is_looked_for_by_id_leaves_the_thresholds_shares_alone(open_page: Open):
+    whole, looked_for, filtered = (
+        [metric.value for metric in open_page("portfolio", threshold="10.0", **query).metric]
+        for query in ({}, {"q_user": "hostile"}, {"q_label": "Bad"})
+    )
+    assert whole == looked_for
+    assert whole != filtered
+
+
 def test_a_link_brings_its_filters_back(open_page: Open):
     at = open_page("portfolio", q_user="U00", threshold="10.0")
     assert len(at.dataframe[0].value) == 10
