@@ -51,9 +51,8 @@ def imports() -> None:
 def settle() -> None:
     """Tell the garbage collector that what is loaded by now stays.
 
-    After every run of a page Streamlit has it look at everything: at 370,000 objects of torch,
-    pandas and plotly that takes 0.17 s, and until it is done the browser does not hear that the
-    page is complete. What comes later, a page's own objects above all, is collected as before.
+    Looking at 370,000 objects of torch, pandas and plotly takes 0.17 s, and everybody's page waits.
+    What comes later, a page's own objects above all, is collected as before.
     """
     gc.freeze()
 
