@@ -141,19 +141,31 @@ class FoldedStore:
         money_in, money_out, first_payment, last_payment, dropped_payments, dropped_merchants,
         dropped_amount; and file, where payments were added since the fold.
         """
-        table = pq.read_table(self.path / SAMPLES) if self.end is None else self._slice()
-        frame: pd.DataFrame = table.to_pandas()
+        frame: pd.DataFrame = self._about().to_pandas()
         return frame
 
-    def _slice(self) -> pa.Table:
-        """Rows of a part's samples, from the row groups that hold them."""
-        end = int(self.end or 0)
+    @cached_property
+    def _places(self) -> pa.Table:
+        """Whose each sample is and where its payments lie: all that reading some of them needs.
+
+        A server over a million samples reads a few at a time; the whole rows of all would be three
+        times as much.
+        """
+        columns = ["user_id", "cutoff", "label", "payments", "row_start"]
+        file = ["file"] if len(self.payment_files) > 1 else []
+        return self._about(columns + file).combine_chunks()
+
+    def _about(self, columns: list[str] | None = None) -> pa.Table:
+        """Rows of the samples; of a part, from the row groups that hold them."""
+        if self.end is None:
+            return pq.read_table(self.path / SAMPLES, columns=columns)
+        end = int(self.end)
         with pq.ParquetFile(self.path / SAMPLES) as file:
             rows = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
             starts = np.concatenate([[0], np.cumsum(rows)])
             low = max(int(np.searchsorted(starts, self.first, side="right")) - 1, 0)
             high = int(np.searchsorted(starts, end, side="left"))
-            table = file.read_row_groups(list(range(low, high)))
+            table = file.read_row_groups(list(range(low, high)), columns=columns)
         return table.slice(self.first - int(starts[low]), end - self.first)
 
     def parts(self, most: int) -> Iterator[FoldedStore]:
@@ -203,12 +215,13 @@ class FoldedStore:
     def read(self, samples: npt.ArrayLike) -> FoldedBatch:
         """The batch of these samples (numbers in the store, any order): a small read for a few."""
         numbers = np.asarray(samples, dtype=np.int64)
-        unknown = numbers[(numbers < 0) | (numbers >= len(self.samples))]
+        unknown = numbers[(numbers < 0) | (numbers >= self._places.num_rows)]
         if len(unknown):
             raise StoreError(f"{self.path}: has no sample {unknown[0]}.")
-        counts = self.samples["payments"].to_numpy()[numbers]
-        about = self.samples.iloc[numbers].assign(sample=numbers)
-        return make_batch(self.manifest, about, counts, self.rows(numbers))
+        places = self._places.take(pa.array(numbers))
+        about = places.select(["user_id", "cutoff", "label"]).to_pandas().assign(sample=numbers)
+        counts = places["payments"].to_numpy()
+        return make_batch(self.manifest, about, counts, self._rows(places))
 
     def rows(self, samples: npt.ArrayLike) -> pa.Table:
         """All payments of some samples (numbers in the store, any order), sample by sample.
@@ -217,19 +230,20 @@ class FoldedStore:
         they lie on the disk, texts as numbers of words.
         """
         numbers = np.asarray(samples, dtype=np.int64)
-        starts, counts = (
-            self.samples[name].to_numpy()[numbers] for name in ("row_start", "payments")
-        )
+        return self._rows(self._places.take(pa.array(numbers)))
+
+    def _rows(self, places: pa.Table) -> pa.Table:
+        starts, counts = (places[name].to_numpy() for name in ("row_start", "payments"))
         if len(self._files) == 1:
             return self._files[0].rows(starts, counts)
-        file = self.samples["file"].to_numpy()[numbers]
+        file = places["file"].to_numpy()
         used = np.unique(file)
         tables = [self._files[f].rows(starts[file == f], counts[file == f]) for f in used]
         if len(tables) < 2:
             return tables[0] if tables else self._files[0].rows(starts, counts)
         # Where each sample's rows lie in what was read, one file after another.
         order = np.argsort(file, kind="stable")
-        base = np.empty(len(numbers), dtype=np.int64)
+        base = np.empty(len(counts), dtype=np.int64)
         base[order] = np.cumsum(counts[order]) - counts[order]
         return pa.concat_tables(tables).take(pa.array(expand(base, counts)))
 
@@ -239,7 +253,7 @@ class FoldedStore:
         Neighbouring samples are read together (`chunk` payments at a time) and handed out in
         order of their number of segments, so that a batch holds samples of like size.
         """
-        counts = self.samples["payments"].to_numpy()
+        counts = self._places["payments"].to_numpy()
         for begin, end in cut_by_sum(counts, chunk):
             part = self.read(np.arange(begin, end))
             order = np.argsort(part.segment_counts, kind="stable")
