@@ -8,6 +8,7 @@ else (fold, scores, embeddings, what queries read) is made from the payments as 
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,12 +51,15 @@ def tiled(
     if (ready / "manifest.json").is_file():
         return ready
     folder.mkdir(parents=True, exist_ok=True)
-    many = {source: folder / source.name for source in (payments, labels)}
-    for source, target in many.items():
-        _copies(source, target, tiles)
+    paid, asked = folder / payments.name, folder / labels.name
+    _copies(labels, asked, tiles)
+    # What no window reaches is not written: most of what was paid, for short windows.
+    first = pc.min(pq.read_table(labels, columns=["cutoff"])["cutoff"])
+    since = pc.subtract(first, pa.scalar(timedelta(days=config.window_days or 0)))
+    _copies(payments, paid, tiles, since if config.window_days else None)
     store = folder / "store"
-    fold(many[payments], many[labels], store, config)
-    many[payments].unlink()
+    fold(paid, asked, store, config)
+    paid.unlink()
     kept = folder / ATTRIBUTIONS
     base = FoldedStore.open(workspace / "store")
     _attributions(workspace / ATTRIBUTIONS, kept, tiles, base, FoldedStore.open(store))
@@ -72,13 +76,16 @@ def _named(table: pa.Table, tile: int) -> pa.Table:
     return table.set_column(at, table.schema.field(at), names)
 
 
-def _copies(source: Path, target: Path, tiles: int) -> None:
-    """Write a file of users `tiles` times over, one copy after another."""
+def _copies(source: Path, target: Path, tiles: int, since: pa.Scalar | None = None) -> None:
+    """Write a file of users `tiles` times over, one copy after another; payments since then."""
     file = pq.ParquetFile(source)
     with pq.ParquetWriter(target, file.schema_arrow, compression="zstd") as writer:
         for tile in range(tiles):
             for group in range(file.num_row_groups):
-                writer.write_table(_named(file.read_row_group(group), tile))
+                rows = file.read_row_group(group)
+                if since is not None:
+                    rows = rows.filter(pc.greater_equal(rows["timestamp"], since))
+                writer.write_table(_named(rows, tile))
 
 
 def _attributions(
