@@ -121,8 +121,8 @@ def _stamp(path: Path) -> int:
 
 @st.cache_resource(show_spinner=False, max_entries=8)
 def open_workspace(source: Source) -> Workspace:
-    """The workspace, opened and hash-checked once for all sessions."""
-    return Workspace.open(Path(source.path))
+    """The workspace, opened once for all sessions; each file is hash-checked before it is read."""
+    return Workspace.open(Path(source.path), verify="when read")
 
 
 @st.cache_data(show_spinner=False, max_entries=512)

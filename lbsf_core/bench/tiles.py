@@ -53,10 +53,7 @@ def tiled(
     folder.mkdir(parents=True, exist_ok=True)
     paid, asked = folder / payments.name, folder / labels.name
     _copies(labels, asked, tiles)
-    # What no window reaches is not written: most of what was paid, for short windows.
-    first = pc.min(pq.read_table(labels, columns=["cutoff"])["cutoff"])
-    since = pc.subtract(first, pa.scalar(timedelta(days=config.window_days or 0)))
-    _copies(payments, paid, tiles, since if config.window_days else None)
+    _copies(payments, paid, tiles, _beginnings(labels, config))
     store = folder / "store"
     fold(paid, asked, store, config)
     paid.unlink()
@@ -76,14 +73,28 @@ def _named(table: pa.Table, tile: int) -> pa.Table:
     return table.set_column(at, table.schema.field(at), names)
 
 
-def _copies(source: Path, target: Path, tiles: int, since: pa.Scalar | None = None) -> None:
-    """Write a file of users `tiles` times over, one copy after another; payments since then."""
+def _beginnings(labels: Path, config: FoldConfig) -> pa.Table | None:
+    """user_id and `since`, the beginning of the user's first window; None where windows have none.
+
+    What no window reaches need not be written: with short windows that is most of what was paid.
+    """
+    if not config.window_days:
+        return None
+    found = pq.read_table(labels).group_by("user_id").aggregate([("cutoff", "min")])
+    since = pc.subtract(found["cutoff_min"], pa.scalar(timedelta(days=config.window_days)))
+    return pa.table({"user_id": found["user_id"].cast(pa.string()), "since": since})
+
+
+def _copies(source: Path, target: Path, tiles: int, beginnings: pa.Table | None = None) -> None:
+    """Write a file of users `tiles` times over, one copy after another."""
     file = pq.ParquetFile(source)
     with pq.ParquetWriter(target, file.schema_arrow, compression="zstd") as writer:
         for tile in range(tiles):
             for group in range(file.num_row_groups):
                 rows = file.read_row_group(group)
-                if since is not None:
+                if beginnings is not None:
+                    whose = pc.index_in(rows["user_id"], value_set=beginnings["user_id"])
+                    since = beginnings["since"].take(whose)
                     rows = rows.filter(pc.greater_equal(rows["timestamp"], since))
                 writer.write_table(_named(rows, tile))
 

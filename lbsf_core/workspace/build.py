@@ -5,6 +5,7 @@ DIR/samples.parquet            one row a sample: score, rank, band, part, figure
 DIR/merchants.parquet          one row a segment: attribution, weight, money in and out
 DIR/months.parquet             one row a sample and month: spend and payments
 DIR/embeddings.parquet         one row a sample: the model's representation, brought to few numbers
+DIR/summary.json               what all of it holds, counted once
 DIR/performance.json           metrics and curves on samples that training never saw
 DIR/manifest.json              versions and SHA-256 of all of it
 """
@@ -37,6 +38,7 @@ from lbsf_core.model.bundle_files import MANIFEST as BUNDLE_MANIFEST
 from lbsf_core.score.stream import score_stream
 from lbsf_core.train.split import PARTS, parts
 from lbsf_core.workspace.beside import amounts_at_stake, previous_pds
+from lbsf_core.workspace.checked import Checked
 from lbsf_core.workspace.embeddings import write_embeddings
 from lbsf_core.workspace.layout import (
     ATTRIBUTIONS,
@@ -48,8 +50,11 @@ from lbsf_core.workspace.layout import (
     PERFORMANCE,
     ROWS,
     SAMPLES,
+    SUMMARY,
     WORKSPACE_VERSION,
 )
+from lbsf_core.workspace.queries import Tables
+from lbsf_core.workspace.summed import summarise, to_json
 from lbsf_core.workspace.types import BAND_STARTS, BANDS
 
 #: Points of the spend sparkline in the queue.
@@ -136,9 +141,12 @@ def build_workspace(
         found |= compared
         (folder / PERFORMANCE).write_text(dump_json(found), encoding="utf-8")
         (folder / BASELINES).write_text(dump_json(_baselines(folded, model)), encoding="utf-8")
+        tables = Tables(Checked(folder, {}))
+        found = to_json(summarise(tables, folded.manifest, name or out.name))
+        (folder / SUMMARY).write_text(dump_json(found), encoding="utf-8")
         _copy(Path(bundle), folder / "bundle")
         names = [SAMPLES, ROWS, MERCHANTS, MONTHS, EMBEDDINGS, ATTRIBUTIONS, PERFORMANCE]
-        names.append(BASELINES)
+        names += [BASELINES, SUMMARY]
         names += [f"store/{MANIFEST}", f"bundle/{BUNDLE_MANIFEST}"]
         manifest = {
             "workspace_version": WORKSPACE_VERSION,

@@ -13,17 +13,25 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow.compute as pc
 
-from lbsf_core.errors import LbsfError, UnknownUserError, WorkspaceError
+from lbsf_core.errors import UnknownUserError, WorkspaceError
 from lbsf_core.explain.result import TOLERANCE
-from lbsf_core.files import check_hashes, read_json, recover
+from lbsf_core.files import read_json, recover
 from lbsf_core.model.bundle_files import check_bundle
 from lbsf_core.workspace import cohorts
+from lbsf_core.workspace.checked import AGAIN, Checked
 from lbsf_core.workspace.drift import drift
-from lbsf_core.workspace.layout import ATTRIBUTIONS, MANIFEST, PERFORMANCE, WORKSPACE_VERSION
+from lbsf_core.workspace.layout import (
+    ATTRIBUTIONS,
+    MANIFEST,
+    PERFORMANCE,
+    SUMMARY,
+    WORKSPACE_VERSION,
+)
 from lbsf_core.workspace.nearest import Nearest
 from lbsf_core.workspace.portfolio import Portfolio
 from lbsf_core.workspace.queries import Tables
 from lbsf_core.workspace.questions import Questions
+from lbsf_core.workspace.summed import from_json
 from lbsf_core.workspace.types import (
     Card,
     Case,
@@ -37,7 +45,6 @@ from lbsf_core.workspace.types import (
 if TYPE_CHECKING:
     from lbsf_core.explain.importance import By
 
-_AGAIN = "Make the workspace again with `lbsf workspace`."
 #: Below this many payments a score rests on little.
 SHORT_HISTORY = 10
 
@@ -70,102 +77,50 @@ def find_workspaces(path: str | Path) -> dict[str, Path]:
 class Workspace(Portfolio, Nearest, Questions):
     """An opened workspace. Safe to share between threads: it never changes after opening."""
 
-    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+    def __init__(self, path: Path, manifest: dict[str, Any], checked: Checked) -> None:
         self.path = path
         self.manifest = manifest
         self.name: str = manifest["name"]
-        self._tables = Tables(path)
+        self.checked = checked
+        self._tables = Tables(checked)
 
     @classmethod
-    def open(cls, path: str | Path, *, verify: bool = True) -> Workspace:
+    def open(cls, path: str | Path, *, verify: bool | Literal["when read"] = True) -> Workspace:
         """Open a workspace.
 
         Args:
             path: its folder.
-            verify: compare every file with its SHA-256 (reads all bytes once).
+            verify: compare every file with its SHA-256 (reads all bytes once): now, or each before
+                it is first read.
 
         Raises:
             WorkspaceError: missing, damaged, or made by another version.
-            StoreError, BundleError: its store or bundle is damaged.
+            StoreError, BundleError: its store or bundle is damaged. Verified when read, methods
+                raise these errors.
         """
         path = Path(path)
         recover(path)
         if not (path / MANIFEST).is_file():
-            raise WorkspaceError(f"{path}: is no workspace (no {MANIFEST}). {_AGAIN}")
+            raise WorkspaceError(f"{path}: is no workspace (no {MANIFEST}). {AGAIN}")
         manifest = read_json(path / MANIFEST)
         version = manifest.get("workspace_version") if isinstance(manifest, dict) else None
         if version != WORKSPACE_VERSION:
             raise WorkspaceError(
                 f"{path}: workspace version {version}, this lbsf reads {WORKSPACE_VERSION}. "
-                + _AGAIN
+                + AGAIN
             )
-        if verify:
-            check_hashes(path, manifest["files"], WorkspaceError, _AGAIN)
-        workspace = cls(path, manifest)
-        if verify:
+        checked = Checked(path, manifest["files"] if verify else {})
+        if verify is True:
+            checked.all()
+        workspace = cls(path, manifest, checked)
+        if verify is True:
             _ = workspace.store  # checks its own hashes
             check_bundle(path / "bundle")
         return workspace
 
     def summary(self) -> Summary:
         """What the workspace holds."""
-        row = self._tables.one(
-            """SELECT count(*) AS samples, count(DISTINCT user_id) AS users,
-                      coalesce(sum(payments), 0) AS payments,
-                      count(*) FILTER (label <> 'unknown') AS labelled,
-                      count(*) FILTER (label = 'bad') AS bad,
-                      min(cutoff) AS first_cutoff, max(cutoff) AS last_cutoff,
-                      count(*) FILTER (part IN ('train', 'validation')) AS seen,
-                      coalesce(sum(dropped_payments), 0) AS dropped,
-                      count(previous_pd) AS scored_before, count(at_stake) AS at_stake,
-                      count(disagreement) AS explained_twice,
-                      coalesce(max(abs(delta)), 0) AS max_delta,
-                      coalesce(avg((abs(delta) <= $tolerance)::INTEGER), 1) AS additive
-               FROM read_parquet($samples)""",
-            tolerance=TOLERANCE,
-        )
-        merchants = self._tables.one(
-            "SELECT count(DISTINCT merchant) AS n FROM read_parquet($merchants)"
-        )
-        about = self.store.manifest
-        warnings = []
-        if row["additive"] < 1:
-            warnings.append(
-                f"{1 - row['additive']:.1%} of the explanations miss their total by more than "
-                f"{TOLERANCE:g} (largest error {row['max_delta']:.4f})."
-            )
-        if row["seen"]:
-            warnings.append(
-                f"The model was built with {int(row['seen']):,} of these {int(row['samples']):,} "
-                "samples: default rates by score look better here than they would on new users. "
-                "Filter by part 'test', or see the Model page."
-            )
-        if row["dropped"]:
-            warnings.append(f"The fold's caps dropped {int(row['dropped']):,} payments.")
-        return Summary(
-            name=self.name,
-            samples=int(row["samples"]),
-            users=int(row["users"]),
-            payments=int(row["payments"]),
-            merchants=int(merchants["n"]),
-            labelled=int(row["labelled"]),
-            bad=int(row["bad"]),
-            currency=about.currency,
-            window_days=about.fold["window_days"],
-            first_cutoff=_instant(row["first_cutoff"]),
-            last_cutoff=_instant(row["last_cutoff"]),
-            label=about.label,
-            proxy=about.proxy,
-            simulated=about.simulated,
-            extra_fields=tuple(field.name for field in about.extra_fields),
-            dropped_payments=int(row["dropped"]),
-            max_delta=float(row["max_delta"]),
-            additive_share=float(row["additive"]),
-            warnings=tuple(warnings),
-            scored_before=int(row["scored_before"]),
-            at_stake=int(row["at_stake"]),
-            explained_twice=int(row["explained_twice"]),
-        )
+        return from_json(read_json(self.checked.path(SUMMARY)))
 
     # ---- one case -------------------------------------------------------------------------------
 
@@ -320,7 +275,7 @@ class Workspace(Portfolio, Nearest, Questions):
         union = np.unique(np.concatenate(known)) if len(known) == len(of) else None
         if union is not None and not len(union):
             return [pd.DataFrame(columns=["group", "samples"]) for _ in of]
-        groups = read_groups(self.path / ATTRIBUTIONS, by, union)
+        groups = read_groups(self.checked.path(ATTRIBUTIONS), by, union)
         return [
             importance(groups if numbers is None else groups.only(numbers))
             if numbers is None or len(numbers)
@@ -371,7 +326,7 @@ class Workspace(Portfolio, Nearest, Questions):
 
     def performance(self) -> Performance:
         """How well the scores rank and how true they are on samples that training never saw."""
-        data = read_json(self.path / PERFORMANCE)
+        data = read_json(self.checked.path(PERFORMANCE))
         columns = {
             "metrics": ["name", "value", "lo", "hi", "better"],
             "roc": ["fpr", "tpr", "threshold"],
@@ -441,15 +396,3 @@ _OF_A_CASE = (
 
 def _utc(value: datetime | None) -> datetime | None:
     return None if value is None else value.astimezone(UTC)
-
-
-def _instant(value: pd.Timestamp | None) -> datetime | None:
-    return None if value is None or pd.isna(value) else _known(value)
-
-
-def _known(value: pd.Timestamp) -> datetime:
-    stamp = value if value.tzinfo else value.tz_localize("UTC")
-    return stamp.tz_convert("UTC").to_pydatetime()
-
-
-__all__ = ["LbsfError", "Workspace", "find_workspaces"]

@@ -1,8 +1,10 @@
 """Names of what lies in a workspace, and its version. Imports nothing, so that opening is quick."""
 
-WORKSPACE_VERSION = 5
+WORKSPACE_VERSION = 6
 SAMPLES, MERCHANTS, MONTHS = "samples.parquet", "merchants.parquet", "months.parquet"
 PERFORMANCE, MANIFEST = "performance.json", "manifest.json"
+#: What all of it holds, in one glance.
+SUMMARY = "summary.json"
 #: Name of a baseline -> the samples that it is made of, and what it is in words.
 BASELINES = "baselines.json"
 #: The samples once more, uncompressed: some rows anywhere are a few reads, not a whole scan.

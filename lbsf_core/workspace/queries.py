@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -18,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from lbsf_core.workspace.checked import Checked
 from lbsf_core.workspace.layout import EMBEDDINGS, MERCHANTS, MONTHS, ROWS, SAMPLES, VECTOR
 from lbsf_core.workspace.types import SampleFilter
 
@@ -38,14 +38,15 @@ SORTS = {
 class Tables:
     """The Parquet tables of one workspace, asked through SQL with parameters only."""
 
-    def __init__(self, path: Path) -> None:
-        self.files = {
-            "samples": str(path / SAMPLES),
-            "merchants": str(path / MERCHANTS),
-            "months": str(path / MONTHS),
-            "embeddings": str(path / EMBEDDINGS),
+    def __init__(self, checked: Checked) -> None:
+        self._checked = checked
+        self._names = {
+            "samples": SAMPLES,
+            "merchants": MERCHANTS,
+            "months": MONTHS,
+            "embeddings": EMBEDDINGS,
         }
-        self._rows = path / ROWS
+        self.files = {key: str(checked.folder / name) for key, name in self._names.items()}
         self._connection = duckdb.connect(config={"autoload_known_extensions": "false"})
         self._connection.execute("SET TimeZone = 'UTC'")
         self._connection.execute("SET allowed_paths = $paths", {"paths": list(self.files.values())})
@@ -54,17 +55,20 @@ class Tables:
 
     def ask(self, sql: str, **parameters: Any) -> pd.DataFrame:  # noqa: ANN401 - SQL values
         """Rows of a query; `$samples`, `$merchants`, `$months` and `$embeddings` name files."""
-        used = {k: v for k, v in self.files.items() if f"${k}" in sql}
+        used = {k: self._file(k) for k in self.files if f"${k}" in sql}
         with self._connection.cursor() as cursor:
             # Through Arrow: DuckDB's own data frames trip over pandas 3 deprecations.
             table = cursor.sql(sql, params=used | parameters).to_arrow_table()
         frame: pd.DataFrame = table.to_pandas()
         return frame
 
+    def _file(self, key: str) -> str:
+        return str(self._checked.path(self._names[key]))
+
     @cached_property
     def samples(self) -> pa.Table:
         """One row a sample, in the order of samples: mapped, so that only what is asked is read."""
-        return pa.ipc.open_file(pa.memory_map(str(self._rows))).read_all()
+        return pa.ipc.open_file(pa.memory_map(str(self._checked.path(ROWS)))).read_all()
 
     def rows(self, samples: npt.NDArray[np.integer[Any]], columns: Sequence[str]) -> pd.DataFrame:
         """These columns of some samples, in the order given."""
@@ -96,7 +100,7 @@ class Tables:
         """(samples, `VECTOR`) what the model makes of each sample, in the order of samples."""
         with self._connection.cursor() as cursor:
             sql = "SELECT vector FROM read_parquet($embeddings) ORDER BY sample"
-            used = {"embeddings": self.files["embeddings"]}
+            used = {"embeddings": self._file("embeddings")}
             table = cursor.sql(sql, params=used).to_arrow_table()
         flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         found: npt.NDArray[np.float32] = flat.reshape(-1, VECTOR)

@@ -15,7 +15,10 @@ from lbsf_core.errors import LbsfError
 from lbsf_core.explain.result import Explanation
 from lbsf_core.files import read_json
 from lbsf_core.fold.batch import FoldedBatch
+from lbsf_core.fold.store import MANIFEST as STORE_MANIFEST
 from lbsf_core.fold.store import FoldedStore
+from lbsf_core.model.bundle_files import MANIFEST as BUNDLE_MANIFEST
+from lbsf_core.workspace.checked import Checked
 from lbsf_core.workspace.layout import BASELINES
 from lbsf_core.workspace.types import Case
 
@@ -36,18 +39,19 @@ class Questions:
     """The part of a workspace that asks the model, whose framework the first question loads."""
 
     path: Path
+    checked: Checked
 
     @cached_property
     def store(self) -> FoldedStore:
         """The folded store."""
-        return FoldedStore.open(self.path / "store")
+        return FoldedStore.open(self.checked.path(f"store/{STORE_MANIFEST}").parent)
 
     @cached_property
     def bundle(self) -> Bundle:
         """The bundle. Loads the model's framework, which opening a workspace does not."""
         from lbsf_core.model.bundle import Bundle
 
-        return Bundle.load(self.path / "bundle")
+        return Bundle.load(self.checked.path(f"bundle/{BUNDLE_MANIFEST}").parent)
 
     def explanation(
         self,
@@ -213,7 +217,7 @@ class Questions:
     @cached_property
     def _kept_baselines(self) -> dict[str, Any]:
         """Name -> samples and words of each baseline that was chosen when this was built."""
-        kept: dict[str, Any] = read_json(self.path / BASELINES)
+        kept: dict[str, Any] = read_json(self.checked.path(BASELINES))
         return kept
 
     @cached_property

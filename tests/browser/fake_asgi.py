@@ -26,7 +26,7 @@ class _Faulty(FakeWorkspace):
         raise RuntimeError("a fault of ours")
 
 
-def _open(path: Path) -> FakeWorkspace:
+def _open(path: Path, *, verify: bool | str = True) -> FakeWorkspace:
     kind = _Faulty if MODE == "faulty" else FakeWorkspace
     return kind(path, **SUMMARIES.get(MODE, {}))
 

@@ -43,7 +43,7 @@ def open_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Open:
         monkeypatch.setenv(state.CASES_ENV, f"sqlite:///{tmp_path}/cases.db")
         monkeypatch.setenv(state.SMALLEST_ENV, smallest)  # the fake holds few samples
         monkeypatch.setattr(state, "find_workspaces", lambda _: found)
-        fake = opener or (lambda path: FakeWorkspace(path, **(summary or {})))
+        fake = opener or (lambda path, verify: FakeWorkspace(path, **(summary or {})))
         monkeypatch.setattr(state, "Workspace", SimpleNamespace(open=fake))
         at = AppTest.from_file(str(APP), default_timeout=30)
         for name, value in link.items():

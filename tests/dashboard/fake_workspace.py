@@ -609,7 +609,7 @@ def fake_performance() -> Performance:
     )  # fmt: skip
 
 
-def broken_open(path: Path | str, *, verify: bool = True) -> FakeWorkspace:
+def broken_open(path: Path | str, *, verify: bool | str = True) -> FakeWorkspace:
     """`Workspace.open` of a damaged folder."""
     raise WorkspaceError(
         f"{path}: scores.parquet does not match its hash. Make the workspace again with "

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from lbsf_core.workspace import Workspace
+from lbsf_core.workspace.checked import Checked
 from lbsf_core.workspace.cohorts import FEATURES, shifts
 from lbsf_core.workspace.drift import drift
 from lbsf_core.workspace.layout import SAMPLES
@@ -34,7 +35,7 @@ def samples(month: str, part: str, count: int, *, low: float = 2.0, seed: int = 
 
 def tables(folder: Path, *frames: pd.DataFrame) -> Tables:
     pd.concat(frames, ignore_index=True).to_parquet(folder / SAMPLES, index=False)
-    return Tables(folder)
+    return Tables(Checked(folder, {}))
 
 
 def test_a_month_whose_scores_rose_is_found_and_the_other_is_not(tmp_path: Path) -> None:

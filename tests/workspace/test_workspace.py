@@ -21,7 +21,9 @@ from lbsf_core.errors import BundleError, LbsfError, StoreError, UnknownUserErro
 from lbsf_core.files import dump_json, read_json
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.workspace import SampleFilter, Workspace, build_workspace, find_workspaces
+from lbsf_core.workspace import checked as checked_module
 from lbsf_core.workspace.build import read_comparison, write_samples
+from lbsf_core.workspace.checked import Checked
 from lbsf_core.workspace.portfolio import Portfolio
 from lbsf_core.workspace.queries import Tables
 from tests.builders import fold_rows
@@ -204,7 +206,7 @@ def test_amounts_and_changes_order_the_queue(tiny_workspace: Path, tmp_path: Pat
     write_samples(pa.Table.from_pandas(samples), tmp_path)
     shutil.copy(tiny_workspace / "merchants.parquet", tmp_path)
     asked = Portfolio()
-    asked._tables = Tables(tmp_path)
+    asked._tables = Tables(Checked(tmp_path, {}))
     change = (samples["pd"] - samples["previous_pd"]).abs()
     found = asked.queue(sort="change", limit=60)
     count = int(change.notna().sum())
@@ -222,7 +224,10 @@ def test_amounts_and_changes_order_the_queue(tiny_workspace: Path, tmp_path: Pat
 
 
 def test_rows_anywhere_are_those_of_the_table(tiny_workspace: Path) -> None:
-    tables, samples = Tables(tiny_workspace), pd.read_parquet(tiny_workspace / "samples.parquet")
+    tables, samples = (
+        Tables(Checked(tiny_workspace, {})),
+        pd.read_parquet(tiny_workspace / "samples.parquet"),
+    )
     assert samples["sample"].tolist() == list(range(60))
     pd.testing.assert_frame_equal(tables.samples.to_pandas(), samples)
     names = ["user_id", "cutoff", "activity", "top_merchant"]
@@ -430,6 +435,59 @@ def test_fault_20_a_flipped_bit_is_refused(tiny_workspace: Path, tmp_path: Path,
     (copy / name).write_bytes(data)
     with pytest.raises(WorkspaceError, match="lbsf workspace"):
         Workspace.open(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "asks"),
+    [
+        ("summary.json", (), lambda w: w.summary()),
+        ("samples.parquet", ("summary",), lambda w: w.count()),
+        ("rows.arrow", ("summary", "count"), lambda w: w.queue()),
+        ("merchants.parquet", ("queue",), lambda w: w.merchants()),
+        ("embeddings.parquet", ("queue",), lambda w: w.map()),
+        ("attributions.parquet", ("queue",), lambda w: w.importance()),
+        ("performance.json", ("queue",), lambda w: w.performance()),
+        ("store/manifest.json", ("queue",), lambda w: w.store),
+        ("store/payments.parquet", ("queue",), lambda w: w.case(_first(w))),
+        ("bundle/weights.safetensors", ("queue",), lambda w: w.bundle),
+    ],
+)
+def test_verified_when_read_a_flipped_bit_is_refused_by_what_would_read_it(
+    tiny_workspace: Path, tmp_path: Path, name: str, before: tuple[str, ...], asks
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_workspace, copy)
+    data = bytearray((copy / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / name).unlink()
+    (copy / name).write_bytes(data)
+    workspace = Workspace.open(copy, verify="when read")
+    for question in before:
+        getattr(workspace, question)()
+    for _ in range(2):  # no better when it is asked again
+        with pytest.raises((WorkspaceError, StoreError, BundleError), match=r"SHA-256|manifest"):
+            asks(workspace)
+
+
+def test_verified_when_read_every_file_is_compared_once(tiny_workspace: Path, monkeypatch) -> None:
+    compared: list[str] = []
+    real = checked_module.check_hashes
+
+    def seen(folder, hashes, error, again):
+        compared.extend(hashes)
+        real(folder, hashes, error, again)
+
+    monkeypatch.setattr(checked_module, "check_hashes", seen)
+    workspace = Workspace.open(tiny_workspace, verify="when read")
+    assert compared == []
+    workspace.summary(), workspace.queue(), workspace.queue(limit=1), workspace.count()
+    assert sorted(compared) == ["rows.arrow", "samples.parquet", "summary.json"]
+    workspace.checked.all()
+    assert sorted(compared) == sorted(workspace.manifest["files"])
+
+
+def _first(workspace: Workspace) -> str:
+    return str(workspace.queue(limit=1)["user_id"].iloc[0])
 
 
 def test_fault_20_a_flipped_bit_inside_store_or_bundle_is_refused(
