@@ -45,6 +45,12 @@ def needed() -> tuple[str, ...]:
     return tuple(sorted(found.keys() - first.keys(), key=lambda name: -found[name]))
 
 
+@lru_cache(maxsize=1)
+def of_the_page() -> tuple[str, ...]:
+    """Names of the scripts that the page begins with, in the order in which it names them."""
+    return tuple(_with_imports(FOLDER.glob("index.*.js")))
+
+
 def _with_imports(roots: Iterable[Path]) -> dict[str, int]:
     """Sizes of some scripts, of what they import, and so on, by name."""
     found: dict[str, int] = {}
@@ -86,12 +92,14 @@ class Scripts:
 
         def with_links(headers: MutableHeaders) -> None:
             if is_page(headers):
+                for script in of_the_page():
+                    headers.append("Link", f"{_link(script)}; fetchpriority=high")
                 for script in needed():
-                    headers.append("Link", _link(script))
+                    headers.append("Link", f"{_link(script)}; fetchpriority=low")
 
         await self.app(scope, receive, changing(send, with_links))
 
 
 def _link(script: str) -> str:
     """The header by which a browser fetches and compiles a module, after what the page needs."""
-    return f"<.{ADDRESS}{script}>; rel=modulepreload; crossorigin; fetchpriority=low"
+    return f"<.{ADDRESS}{script}>; rel=modulepreload; crossorigin"
