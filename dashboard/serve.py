@@ -91,7 +91,7 @@ def _command(host: str, port: int) -> list[str]:
     if host in {"127.0.0.1", "localhost", "::1"}:
         # A page on another site must not reach this server under a name of its own.
         options += [f"--server.allowedHosts={name}" for name in ("127.0.0.1", "localhost", "::1")]
-    return [sys.executable, "-m", "streamlit", "run", str(script), *options]
+    return [sys.executable, "-m", "dashboard", "run", str(script), *options]
 
 
 def environment(path: Path) -> dict[str, str]:
