@@ -1,9 +1,9 @@
 """The server's socket sends what it is given at once.
 
-asyncio switches Nagle's algorithm off on sockets that say they are TCP; the one that Streamlit binds
-does not say so. The head and the body of an answer are written apart, so every file, and every
-message after another, waited up to 40 ms for the browser's acknowledgement: .8 s for the scripts of
-a page.
+asyncio switches Nagle's algorithm off on sockets that say they are TCP; the one that Streamlit
+binds does not say so. The head and the body of an answer are written apart, so every file, and
+every message after another, waited up to 40 ms for the browser's acknowledgement: .8 s for the
+scripts of a page.
 """
 
 from __future__ import annotations
