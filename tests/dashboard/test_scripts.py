@@ -32,7 +32,7 @@ def get(path: str) -> tuple[Headers, bytes]:
 @pytest.fixture
 def unknown(tmp_path, monkeypatch):
     """A Streamlit that names its scripts otherwise."""
-    known = (scripts.needed, scripts._names)
+    known = (scripts.needed, scripts.of_the_page, scripts._names)
     monkeypatch.setattr(scripts, "FOLDER", tmp_path)
     for one in known:
         one.cache_clear()
@@ -56,9 +56,15 @@ def test_what_a_chart_and_a_table_load_is_known_with_all_that_they_import():
 
 def test_a_page_names_them_and_nothing_else_does():
     links = get("/")[0].getlist("link")
-    assert len(links) == len(scripts.needed())
-    for link, name in zip(links, scripts.needed(), strict=True):
+    first = scripts.of_the_page()
+    assert first[0].startswith("index.")
+    for link, name in zip(links, [*first, *scripts.needed()], strict=True):
         assert link.startswith(f"<./static/js/{name}>; rel=modulepreload")
+    # What the page begins with is asked for first, on the six connections that a browser opens.
+    assert [link.endswith("fetchpriority=high") for link in links] == [
+        *[True] * len(first),
+        *[False] * len(scripts.needed()),
+    ]
     assert "link" not in get("/other")[0]
 
 
