@@ -24,20 +24,17 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _KEPT = 2**31 - 1
 
 
-def at_start(arenas: int | None = None) -> dict[str, str]:
+def at_start() -> dict[str, str]:
     """The environment that our processes are started with; nothing where glibc is not.
 
     - Large pages: a forward pass writes to a hundred MB, which the kernel otherwise hands out, and
       fills with zeros, 4 kB at a time.
     - No cache of small freed blocks in each thread. They stay where they are, in the middle of what
       a pass has freed, and keep it from becoming one block again: scoring 100 million payments went
-      from 967 MB after a tenth of them to 1,229 MB, without them from 672 to 736.
+      from 965 MB after a tenth of them to 1,229 MB, without them from 672 to 736.
     - An arena a core, and one to read with.
 
     Scoring is a quarter faster with them (100 million payments: 131 -> 101 s on two cores).
-
-    Args:
-        arenas: of malloc, at most; by default the cores and one.
     """
     if _of_glibc("mallopt") is None:
         return {}
@@ -45,7 +42,7 @@ def at_start(arenas: int | None = None) -> dict[str, str]:
         "hugetlb": 1,
         "tcache_count": 0,
         "mxfast": 0,
-        "arena_max": arenas or len(os.sched_getaffinity(0)) + 1,
+        "arena_max": len(os.sched_getaffinity(0)) + 1,
         "mmap_threshold": _MAPPED,
         "trim_threshold": _TOP,
     }

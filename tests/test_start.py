@@ -51,8 +51,3 @@ def test_the_settings_are_names_that_this_glibc_knows() -> None:
     known = subprocess.run([loader, "--list-tunables"], capture_output=True, text=True, check=True)
     names = {line.split(":")[0] for line in known.stdout.splitlines()}
     assert {part.split("=")[0] for part in at_start()[TUNABLES].split(":")} <= names
-
-
-def test_so_many_arenas_as_asked_for() -> None:
-    assert "arena_max=5:" in at_start(5)[TUNABLES]
-    assert f"arena_max={len(os.sched_getaffinity(0)) + 1}:" in at_start()[TUNABLES]
