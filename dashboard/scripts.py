@@ -40,14 +40,18 @@ def needed() -> tuple[str, ...]:
     Without those that Streamlit's page asks for by itself; none where Streamlit names its scripts
     otherwise.
     """
-    first = _with_imports(FOLDER.glob("index.*.js"))
+    first = set(of_the_page())
     found = _with_imports(path for name in ELEMENTS for path in FOLDER.glob(f"{name}.*.js"))
-    return tuple(sorted(found.keys() - first.keys(), key=lambda name: -found[name]))
+    return tuple(sorted(found.keys() - first, key=lambda name: -found[name]))
 
 
 @lru_cache(maxsize=1)
 def of_the_page() -> tuple[str, ...]:
-    """Names of the scripts that the page begins with, in the order in which it names them."""
+    """Names of Streamlit's first script and all that it imports; none where it has another name.
+
+    They are named before those that are `needed` later: a browser opens six connections, and what
+    it is told of first goes first.
+    """
     return tuple(_with_imports(FOLDER.glob("index.*.js")))
 
 
@@ -101,5 +105,5 @@ class Scripts:
 
 
 def _link(script: str) -> str:
-    """The header by which a browser fetches and compiles a module, after what the page needs."""
+    """The header by which a browser fetches and compiles a module before it is asked for."""
     return f"<.{ADDRESS}{script}>; rel=modulepreload; crossorigin"

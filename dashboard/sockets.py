@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from functools import wraps
 
 from streamlit.web.server.starlette import starlette_server
 
@@ -23,10 +24,10 @@ def without_delay() -> None:
     if bind is None or hasattr(bind, "__wrapped__"):
         return
 
+    @wraps(bind)
     def bound(*where: object, **more: object) -> socket.socket:
         found = bind(*where, **more)
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return found
 
-    bound.__wrapped__ = bind  # type: ignore[attr-defined]
     starlette_server._bind_socket = bound
