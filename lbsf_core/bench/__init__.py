@@ -1,8 +1,11 @@
 """Benches: the same work for us and for named peers in one run, as JSON with the machine's facts.
 
     dashboard.py `bench_dashboard`: what a person waits for, in a real browser
+    e2e.py     `lbsf fold`, then `lbsf score`, as a user runs them
     fold.py    `bench_fold`: our fold against pandas, Parquet to Parquet
     frontier.py  models of several sizes: how well they rank real payments, how fast they score
+    memory.py  what scoring and training hold, the more users there are
+    tiles.py   the dashboard's workspace, its users many times over
     explain.py `bench_explain`: seconds to say why, by removal and by gradients
     score.py   `bench_score`: our model against a flat Transformer and a GRU, payments to logits
     train.py   `bench_train`: the same three while they train
