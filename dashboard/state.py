@@ -194,6 +194,8 @@ def warm_up() -> None:
             explanation(source, case)
             ask(source, "similar", case)
             warm.statistics()
+        # What no page has read yet, so that nobody waits for it; a page says what is wrong with it.
+        open_workspace(source).checked.all()
         break  # the others are opened when somebody picks them
 
 

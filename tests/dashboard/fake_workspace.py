@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -143,6 +143,8 @@ class FakeWorkspace:
     def __init__(self, path: Path | str = "/nowhere/demo", **summary: Any) -> None:
         self.path = Path(path)
         self.name = self.path.name
+        self.compared = 0
+        self.checked = SimpleNamespace(all=self._compare)
         self._summary = summary
         users = [f"U{i:03d}" for i in range(34)]
         users += ["empty", "one-payment", "one-merchant", "hostile", "broken", "big", "huge"]
@@ -244,6 +246,9 @@ class FakeWorkspace:
                 if n:
                     rows.append({"pd_low": low, "pd_high": high, "label": label, "samples": n})
         return pd.DataFrame(rows, columns=["pd_low", "pd_high", "label", "samples"])
+
+    def _compare(self) -> None:
+        self.compared += 1
 
     def threshold(self, where: SampleFilter, value: float) -> dict[str, float]:
         cases = self._match(where)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import weakref
+from types import SimpleNamespace
 
 import pytest
 
 from dashboard import state, warm
+from tests.dashboard.fake_workspace import FakeWorkspace
 
 
 @pytest.fixture
@@ -119,3 +121,19 @@ def test_the_model_is_loaded_after_the_first_page_or_when_nobody_comes(monkeypat
     warm.page_ran()
     warm.after_first_page()
     assert slept == [warm.DRAWING]
+
+
+def test_the_warm_up_compares_what_no_page_has_read(monkeypatch):
+    opened: list[FakeWorkspace] = []
+
+    def fake(path, verify):
+        assert verify == "when read"
+        opened.append(FakeWorkspace(path))
+        return opened[-1]
+
+    monkeypatch.setenv(state.WORKSPACE_ENV, "/nowhere/warm")
+    monkeypatch.setattr(state, "find_workspaces", lambda path: {"warm": path})
+    monkeypatch.setattr(state, "Workspace", SimpleNamespace(open=fake))
+    monkeypatch.setattr(warm, "after_first_page", lambda: None)
+    state.warm_up()
+    assert [workspace.compared for workspace in opened] == [1]
