@@ -34,9 +34,9 @@ SMALL = ModelConfig(
 
 
 def instants(texts: Sequence[str]) -> pa.Array:
-    """UTC instants from ISO texts."""
+    """UTC instants from ISO texts; None stays unknown."""
     times = pd.DatetimeIndex(pd.to_datetime(list(texts), format="ISO8601", utc=True))
-    return pa.array(times.as_unit("us").asi8, pa.int64()).cast(INSTANT)
+    return pa.array(times.as_unit("us").asi8, pa.int64(), mask=times.isna()).cast(INSTANT)
 
 
 def write_payments(

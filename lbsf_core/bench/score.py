@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,13 +22,14 @@ from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.machine import machine
 from lbsf_core.model.fields import TextEncoder
 from lbsf_core.model.lbsf import LBSF
-from lbsf_core.score.scorer import BATCH_PAYMENTS
+from lbsf_core.score.lean import Lean
 
 #: Layers of the flat Transformer: its smallest serious size.
 LAYERS = 2
-#: Payments in one forward pass. Each peer gets what suits it: a GRU goes through time step by
-#: step and gains from many users side by side, so it gets all of them at once.
-PASS_PAYMENTS = {"lbsf": BATCH_PAYMENTS, "transformer": 16_384, "gru": 2**62}
+#: Payments in one forward pass. Each gets what suits it: a GRU goes through time step by step and
+#: gains from many users side by side, so it gets all of them at once; LBSF, which gives each core a
+#: pass of its own, enough passes that no core waits long for the last one.
+PASS_PAYMENTS = {"lbsf": 16_384, "transformer": 16_384, "gru": 2**62}
 
 
 def bench_score(
@@ -40,10 +43,11 @@ def bench_score(
 ) -> dict[str, Any]:
     """Score the same users with LBSF and with flat peers of the same width, in turn.
 
-    From a folded batch in memory to logits: encoding of texts, amounts and times included, for all
-    alike. The peers sort the payments by time first. Texts that a model remembers are forgotten
-    before every round, so that each distinct text costs its full price once a round. Weights are
-    random: they cost the same.
+    From a folded batch in memory to logits: encoding of texts, amounts and times included. LBSF as
+    `lbsf score` runs it (`score/lean.py`); the peers read payments through the same encoders as
+    torch runs them, and sort them by time first. What they would do if reading cost nothing is
+    given too. Texts that are remembered are forgotten before every round, so that each distinct
+    text costs its full price once a round. Weights are random: they cost the same.
 
     Args:
         lengths: payments of each user, one measurement a length.
@@ -54,9 +58,11 @@ def bench_score(
         threads: of torch; by default as many as it has.
 
     Returns:
-        length -> {"lbsf", "transformer", "gru"} in payments per second, "flops_per_payment" of
-        LBSF's matrix products (counted by torch), "matmul_share": of the machine's measured rate of
-        large fp32 matrix products, the share that they reach; and the machine, with that rate.
+        length -> {"lbsf", "transformer", "gru"} in payments per second; "transformer_body" and
+        "gru_body", from vectors in order of time to states, nothing else; "ratios" of LBSF to
+        them; "flops_per_payment" of LBSF's matrix products (counted by torch), "matmul_share": of
+        the machine's measured rate of large fp32 matrix products, the share that they reach; and
+        the machine, with that rate.
 
     Raises:
         LbsfError: a length is below 1.
@@ -70,8 +76,7 @@ def bench_score(
         found: dict[str, Any] = {}
         for length in lengths:
             one = _bench_length(length, max(1, payments // length), rounds, width, seed)
-            share = one["lbsf"] * one["flops_per_payment"] / rate
-            one["matmul_share"] = float(f"{share:.3g}")
+            one["matmul_share"] = _three(one["lbsf"] * one["flops_per_payment"] / rate)
             found[str(length)] = one
         about = {"rounds": rounds, "payments": payments, "width": width, "layers": LAYERS}
         about["threads"] = torch.get_num_threads()
@@ -92,31 +97,39 @@ def matmul_rate(size: int = 2048, rounds: int = 5) -> float:
     return float(2 * size**3 / min(seconds[1:]))
 
 
-def _bench_length(
-    length: int, users: int, rounds: int, width: int, seed: int
-) -> dict[str, int | float]:
+def _bench_length(length: int, users: int, rounds: int, width: int, seed: int) -> dict[str, Any]:
     batch = folded_users(length, users, seed)
     torch.manual_seed(seed)
     config = ModelConfig(width=width)
-    model = LBSF.fit(config, (), batch)
-    contestants: dict[str, nn.Module] = {
-        "lbsf": model,
-        "transformer": FlatPeer(model, TransformerBody(width, config.heads, LAYERS)),
-        "gru": FlatPeer(model, GRUBody(width, width)),
+    model = LBSF.fit(config, (), batch).eval()
+    peers = {
+        "transformer": FlatPeer(model, TransformerBody(width, config.heads, LAYERS)).eval(),
+        "gru": FlatPeer(model, GRUBody(width, width)).eval(),
     }
-    passes = {name: list(_passes(batch, length, PASS_PAYMENTS[name])) for name in contestants}
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    passes = {name: list(_passes(batch, length, PASS_PAYMENTS[name])) for name in PASS_PAYMENTS}
+    lean = Lean(model)
+    runs: dict[str, Callable[[], float]] = {"lbsf": lambda: _lean(lean, passes["lbsf"])}
+    for name, peer in peers.items():
+        runs[name] = partial(timed, peer, passes[name])
+        runs[f"{name}_body"] = partial(_body, peer, passes[name])
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds + 1):
-        for name, contestant in contestants.items():
-            seconds[name].append(timed(contestant.eval(), passes[name]))
+        for name, run in runs.items():
+            seconds[name].append(run())
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         for part in passes["lbsf"]:
             model(part)
-    flops = counter.get_total_flops() / (users * length)
-    found: dict[str, int | float] = {"flops_per_payment": round(flops)}
-    for name, taken in seconds.items():
-        found[name] = round(users * length / statistics.median(taken[1:]))
-    return found
+    payments = users * length
+    rates = {name: payments / statistics.median(taken[1:]) for name, taken in seconds.items()}
+    found: dict[str, Any] = {"flops_per_payment": round(counter.get_total_flops() / payments)}
+    found |= {name: round(rate) for name, rate in rates.items()}
+    others = [name for name in runs if name != "lbsf"]
+    return found | {"ratios": {name: _three(rates["lbsf"] / rates[name]) for name in others}}
+
+
+def _three(value: float) -> float:
+    """To three digits."""
+    return float(f"{value:.3g}")
 
 
 def _passes(batch: FoldedBatch, length: int, payments: int) -> Iterator[FoldedBatch]:
@@ -134,4 +147,32 @@ def timed(model: nn.Module, passes: list[FoldedBatch]) -> float:
     with torch.inference_mode():
         for batch in passes:
             model(batch)
+    return time.perf_counter() - start
+
+
+def _lean(model: Lean, passes: list[FoldedBatch]) -> float:
+    """Seconds of scoring these batches as `score_stream` does: on every core one."""
+    model.clear()
+    cores = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(cores) as pool:
+            start = time.perf_counter()
+            list(pool.map(model.logits, passes))
+            return time.perf_counter() - start
+    finally:
+        torch.set_num_threads(cores)
+
+
+def _body(peer: FlatPeer, passes: list[FoldedBatch]) -> float:
+    """Seconds of a peer's sequence model alone, its input given."""
+    width = peer.encoder.config.width
+    given = [
+        (torch.randn(len(batch.amounts), width), torch.from_numpy(batch.payment_counts))
+        for batch in passes
+    ]
+    start = time.perf_counter()
+    with torch.inference_mode():
+        for fused, lengths in given:
+            peer.body(fused, lengths)
     return time.perf_counter() - start

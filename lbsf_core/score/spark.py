@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from lbsf_core.fold.store import FoldedStore, cut_by_sum
 from lbsf_core.model.bundle import Bundle
-from lbsf_core.score.scorer import batch_logits, passes
+from lbsf_core.score.scorer import passes
+from lbsf_core.score.stream import Score, scoring
 from lbsf_core.score.table import score_table
 from lbsf_core.spark import LOCAL, run_tasks, session
 
@@ -45,12 +46,13 @@ def score_on_spark(
         LbsfError: Spark or Java is missing, or the work failed four times.
         BundleError: the bundle is damaged.
     """
-    model = Bundle.load(bundle)
+    model, payments = Bundle.load(bundle), store.samples["payments"].to_numpy()
     logits = np.full(len(store.samples), np.nan)
     with shipped(master, bundle) as (spark, name):
+        same = {"store": str(store.path.absolute()), "bundle": name, "all": int(payments.sum())}
         tasks = [
-            {"store": str(store.path.absolute()), "bundle": name, "begin": begin, "end": end}
-            for begin, end in cut_by_sum(store.samples["payments"].to_numpy(), task_payments)
+            same | {"begin": begin, "end": end}
+            for begin, end in cut_by_sum(payments, task_payments)
         ]
         found = run_tasks(spark, tasks, _score, "sample long, logit double")
     if found.num_rows:
@@ -77,10 +79,17 @@ def opened(store: str, bundle: str) -> tuple[FoldedStore, Bundle]:
     return FoldedStore.open(store, verify=False), Bundle.load(SparkFiles.get(bundle))
 
 
+@cache
+def _scorer(store: str, bundle: str, payments: int) -> Score:
+    """On a worker: what scores a batch, made once."""
+    return scoring(opened(store, bundle)[1].model, payments)
+
+
 def _score(task: dict[str, Any]) -> Iterable[pa.RecordBatch]:
     """On a worker: the logits of some samples."""
-    store, bundle = opened(task["store"], task["bundle"])
+    store, _ = opened(task["store"], task["bundle"])
+    score = _scorer(task["store"], task["bundle"], task["all"])
     whole = store.read(np.arange(task["begin"], task["end"]))
     order = np.argsort(whole.segment_counts, kind="stable")  # like sizes share a pass
-    logits = batch_logits(bundle.model, passes(whole, order))
+    logits = np.concatenate([score(part) for part in passes(whole, order)])
     yield pa.RecordBatch.from_pydict({"sample": whole.samples[order], "logit": logits})

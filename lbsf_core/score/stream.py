@@ -2,7 +2,8 @@
 
 The numbers are those of `scorer.score_store`, which does one thing after the other. Cores that
 share a small matrix product wait for each other; here each has a batch of its own and the next ones
-are read meanwhile. Each distinct text is hashed and read once, as long as the texts fit.
+are read meanwhile. Each distinct text is hashed and read once, as long as the texts fit. A large
+store is scored by compiled loops (`lean.py`).
 """
 
 from __future__ import annotations
@@ -36,12 +37,16 @@ TEXTS = 262_144
 PASS_PAYMENTS = 32_768
 #: Payments that are read from the disk at a time.
 CHUNK = 262_144
+#: Payments from which on it is worth loading compiled loops (half a second, and some seconds when
+#: they are compiled for the first time), which then take half the time.
+LEAN_FROM = 1_000_000
 #: Samples whose rows, logits and PDs are held at a time.
 SAMPLES = 65_536
 #: Payments after which memory is given back; it costs a little each time.
 GIVEN_BACK = 500_000
 
 Progress = Callable[[int, int], None]
+Score = Callable[[FoldedBatch], Floats]
 
 
 def score_stream(
@@ -75,10 +80,11 @@ def score_parts(
         prior: default rate of these samples, where it differs from that of training.
     """
     total, done, given = _payments(store), 0, 0
+    score = scoring(bundle.model, total)
     with _alone(bundle.model) as workers, ThreadPoolExecutor(workers) as pool:
         for part in store.parts(SAMPLES):
             logits = np.full(len(part.samples), np.nan)
-            for batch, found in _scored(part, bundle.model, pool, workers):
+            for batch, found in _scored(part, score, pool, workers):
                 logits[batch.samples] = found
                 done += len(batch.amounts)
                 if done - given >= GIVEN_BACK:
@@ -87,6 +93,15 @@ def score_parts(
                 if progress:
                     progress(done, total)
             yield score_table(part, bundle, logits, prior=prior)
+
+
+def scoring(model: LBSF, payments: int) -> Score:
+    """What gives the logits of a batch, where so many payments are scored in all."""
+    if payments >= LEAN_FROM and model.device.type == "cpu" and model.gates.dtype == torch.float32:
+        from lbsf_core.score.lean import Lean  # loads a compiler
+
+        return Lean(model).logits
+    return lambda batch: batch_logits(model, [batch])
 
 
 def write_score_parts(parts: Iterable[pa.Table], out: str | Path) -> int:
@@ -114,7 +129,7 @@ def _payments(store: FoldedStore) -> int:
 
 
 def _scored(
-    store: FoldedStore, model: LBSF, pool: ThreadPoolExecutor, workers: int
+    store: FoldedStore, score: Score, pool: ThreadPoolExecutor, workers: int
 ) -> Iterator[tuple[FoldedBatch, Floats]]:
     """Every batch and its logits, in the order they were read."""
     waiting: deque[tuple[FoldedBatch, Future[Floats]]] = deque()
@@ -122,7 +137,7 @@ def _scored(
         if len(waiting) > workers:
             first, found = waiting.popleft()
             yield first, found.result()
-        waiting.append((batch, pool.submit(batch_logits, model, [batch])))
+        waiting.append((batch, pool.submit(score, batch)))
     for batch, found in waiting:
         yield batch, found.result()
 

@@ -50,10 +50,14 @@ def test_bench_score_measures_all_three() -> None:
     found = bench_score([16, 64], payments=256, rounds=1, width=16)
     for length in ("16", "64"):
         assert set(found[length]) == {
-            *("lbsf", "transformer", "gru", "flops_per_payment", "matmul_share"),
+            *("lbsf", "transformer", "gru", "transformer_body", "gru_body"),
+            *("flops_per_payment", "matmul_share", "ratios"),
         }
-        assert all(rate > 0 for rate in found[length].values())
         one = found[length]
+        ratios = one["ratios"]
+        assert all(rate > 0 for name, rate in one.items() if name != "ratios")
+        assert ratios["gru"] == pytest.approx(one["lbsf"] / one["gru"], rel=0.01)
+        assert set(ratios) == {"transformer", "gru", "transformer_body", "gru_body"}
         share = one["lbsf"] * one["flops_per_payment"] / found["machine"]["matmul_gflops"] / 1e9
         assert one["matmul_share"] == pytest.approx(share, rel=0.1)
     assert found["machine"]["width"] == 16

@@ -1,0 +1,80 @@
+"""Vectors of texts, each distinct text read once: what `model.text` does, for scoring alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from lbsf_core.fold.batch import Ints
+from lbsf_core.score import kernels
+
+#: Stands between two texts: the marks that end one and begin the next.
+_BETWEEN = "\x03\x02"
+
+Vectors = npt.NDArray[np.float32]
+
+
+class Texts:
+    """Remembers the vectors of texts. Safe to use from several threads.
+
+    Args:
+        weight: (buckets, W) n-gram vectors.
+        limit: texts that are remembered; beyond it everything is forgotten at once.
+    """
+
+    def __init__(self, weight: Vectors, limit: int) -> None:
+        self.weight, self.limit = weight, limit
+        self._lock = threading.Lock()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget every text."""
+        self._row: dict[str, int] = {}
+        self._known: Vectors = np.empty((1_024, self.weight.shape[1]), dtype=np.float32)
+
+    def vectors(self, texts: Sequence[str]) -> Vectors:
+        """(U, W) mean n-gram vectors of these (distinct) texts."""
+        with self._lock:
+            new = [text for text in texts if text not in self._row]
+            if new and len(self._row) + len(new) > self.limit:
+                self.clear()
+                new = list(texts)
+            if new:
+                self._add(new)
+            rows = np.fromiter(map(self._row.__getitem__, texts), np.int64, len(texts))
+            found: Vectors = self._known[rows]
+            return found
+
+    def _add(self, new: Sequence[str]) -> None:
+        used = len(self._row)
+        end = used + len(new)
+        if end > len(self._known):
+            room = np.empty((max(end, 2 * len(self._known)), self.weight.shape[1]), np.float32)
+            room[:used] = self._known[:used]
+            self._known = room
+        data, starts, ends = as_bytes(new)
+        kernels.text_vectors(data, starts, ends, self.weight, self._known[used:end])
+        self._row.update(zip(new, range(used, end), strict=True))
+
+
+def as_bytes(texts: Sequence[str]) -> tuple[npt.NDArray[np.uint8], Ints, Ints]:
+    """Texts in lower case as bytes one after another, and where each begins and ends.
+
+    >>> data, starts, ends = as_bytes(["Baker", "Ünit"])
+    >>> [bytes(data[a:b]).decode() for a, b in zip(starts, ends)]
+    ['baker', 'ünit']
+    """
+    joined = _BETWEEN.join(texts)
+    if joined.count(_BETWEEN) == len(texts) - 1:
+        data = np.frombuffer(joined.lower().encode("utf-8"), dtype=np.uint8)
+        # No byte of another character is below 128, so these two are the marks.
+        marks = np.flatnonzero((data[:-1] == 3) & (data[1:] == 2)) if len(data) else data[:0]
+        starts = np.concatenate([[0], marks + 2]).astype(np.int64)
+        return data, starts, np.concatenate([marks, [len(data)]]).astype(np.int64)
+    raw = [text.lower().encode("utf-8") for text in texts]  # a text holds the marks itself
+    ends = np.cumsum(np.fromiter(map(len, raw), np.int64, len(raw)))
+    starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
+    return np.frombuffer(b"".join(raw), dtype=np.uint8), starts, ends
