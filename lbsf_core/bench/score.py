@@ -29,7 +29,7 @@ LAYERS = 2
 #: Payments in one forward pass. Each gets what suits it: a GRU goes through time step by step and
 #: gains from many users side by side, so it gets all of them at once; LBSF, which gives each core a
 #: pass of its own, enough passes that no core waits long for the last one.
-PASS_PAYMENTS = {"lbsf": 16_384, "transformer": 16_384, "gru": 2**62}
+PASS_PAYMENTS = {"lbsf": 24_576, "transformer": 16_384, "gru": 2**62}
 
 
 def bench_score(

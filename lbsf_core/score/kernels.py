@@ -22,7 +22,7 @@ from lbsf_core.model.text import _INVERSE, MAX_BYTES, NGRAMS
 #: Sums may be taken in another order, which vector instructions need; NaN keeps its meaning.
 _MATHS = {"reassoc", "contract", "arcp", "nsz"}
 _SHORTEST, _LONGEST = NGRAMS[0], NGRAMS[-1]
-_STEP = np.uint64(_INVERSE)
+_STEP, _STEP2, _STEP3, _STEP4 = (np.uint64(int(_INVERSE) ** n % 2**64) for n in range(1, 5))
 _ONE, _S30, _S27, _S31 = np.uint64(1), np.uint64(30), np.uint64(27), np.uint64(31)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _WORD, _EMPTY = np.uint64(100), np.uint64(7)
@@ -53,6 +53,22 @@ def _bucket(value: Any, kind: Any, buckets: Any) -> Any:
 
 
 @_compiled
+def _last_few(text: Any, i: Any, size: Any, weight: Any, row: Any) -> Any:
+    """Add the n-grams that begin near the end of a text; returns how many."""
+    buckets, count = np.uint64(weight.shape[0]), 0
+    value, place = text[i] + _ONE, _STEP
+    for n in range(2, size - i + 1):
+        value += (text[i + n - 1] + _ONE) * place
+        place *= _STEP
+        if n >= _SHORTEST:
+            other = weight[_bucket(value, np.uint64(n), buckets)]
+            for d in range(len(row)):
+                row[d] += other[d]
+            count += 1
+    return count
+
+
+@_compiled
 def text_vectors(data: Any, starts: Any, ends: Any, weight: Any, found: Any) -> None:
     """Mean n-gram vector of each text: `model.text.hash_texts` and a bag of rows in one.
 
@@ -77,15 +93,19 @@ def text_vectors(data: Any, starts: Any, ends: Any, weight: Any, found: Any) -> 
         in_word = False
         for i in range(size):
             here = text[i]
-            value, place = here + _ONE, _STEP
-            for n in range(2, min(_LONGEST, size - i) + 1):
-                value += (text[i + n - 1] + _ONE) * place
-                place *= _STEP
-                if n >= _SHORTEST:
-                    other = weight[_bucket(value, np.uint64(n), buckets)]
-                    for d in range(width):
-                        row[d] += other[d]
-                    count += 1
+            three = here + _ONE
+            if size - i >= _LONGEST:  # all but the last few: three n-grams begin here
+                three += (text[i + 1] + _ONE) * _STEP + (text[i + 2] + _ONE) * _STEP2
+                four = three + (text[i + 3] + _ONE) * _STEP3
+                five = four + (text[i + 4] + _ONE) * _STEP4
+                one = weight[_bucket(three, np.uint64(3), buckets)]
+                two = weight[_bucket(four, np.uint64(4), buckets)]
+                other = weight[_bucket(five, np.uint64(5), buckets)]
+                for d in range(width):
+                    row[d] += one[d] + two[d] + other[d]
+                count += 3
+            else:
+                count += _last_few(text, i, size, weight, row)
             if here not in (2, 3, 32):
                 word += (here + _ONE) * power
                 power *= _STEP

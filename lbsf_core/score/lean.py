@@ -46,7 +46,7 @@ TEXTS = 262_144
 #: What `TimeEncoder` reads beside the calendar, in the order of its rows.
 _DISTANCES = ("recency", "gap_user", "gap_merchant")
 #: Payments that go through the payment block together.
-BLOCK = 1_024
+BLOCK = 2_048
 
 
 @dataclass(frozen=True)

@@ -38,25 +38,30 @@ class Texts:
     def vectors(self, texts: Sequence[str]) -> Vectors:
         """(U, W) mean n-gram vectors of these (distinct) texts."""
         with self._lock:
-            new = [text for text in texts if text not in self._row]
-            if new and len(self._row) + len(new) > self.limit:
-                self.clear()
-                new = list(texts)
-            if new:
-                self._add(new)
-            rows = np.fromiter(map(self._row.__getitem__, texts), np.int64, len(texts))
-            found: Vectors = self._known[rows]
-            return found
+            at = np.fromiter((self._row.get(text, -1) for text in texts), np.int64, len(texts))
+            found: Vectors = self._known[at]
+        missing = np.flatnonzero(at < 0)
+        if len(missing):
+            # Not under the lock: two threads that meet a new text at once both read it.
+            new = [texts[i] for i in missing.tolist()]
+            read = np.empty((len(new), self.weight.shape[1]), dtype=np.float32)
+            kernels.text_vectors(*as_bytes(new), self.weight, read)
+            found[missing] = read
+            with self._lock:
+                self._remember(new, read)
+        return found
 
-    def _add(self, new: Sequence[str]) -> None:
+    def _remember(self, new: Sequence[str], read: Vectors) -> None:
+        if len(self._row) + len(new) > self.limit:
+            self.clear()
+            new, read = new[: self.limit], read[: self.limit]
         used = len(self._row)
         end = used + len(new)
         if end > len(self._known):
             room = np.empty((max(end, 2 * len(self._known)), self.weight.shape[1]), np.float32)
             room[:used] = self._known[:used]
             self._known = room
-        data, starts, ends = as_bytes(new)
-        kernels.text_vectors(data, starts, ends, self.weight, self._known[used:end])
+        self._known[used:end] = read
         self._row.update(zip(new, range(used, end), strict=True))
 
 
