@@ -4,7 +4,8 @@ DIR/store/  DIR/bundle/        copies (hard links where the disk allows) of both
 DIR/samples.parquet            one row a sample: score, rank, band, part, figures, sparkline
 DIR/merchants.parquet          one row a segment: attribution, weight, money in and out
 DIR/months.parquet             one row a sample and month: spend and payments
-DIR/embeddings.parquet         one row a sample: the model's representation, brought to few numbers
+DIR/embeddings.parquet         one row a sample: where it lies on the map of users
+DIR/vectors.f32                the model's representation of each sample, brought to few numbers
 DIR/summary.json               what all of it holds, counted once
 DIR/performance.json           metrics and curves on samples that training never saw
 DIR/manifest.json              versions and SHA-256 of all of it
@@ -51,6 +52,7 @@ from lbsf_core.workspace.layout import (
     ROWS,
     SAMPLES,
     SUMMARY,
+    VECTORS,
     WORKSPACE_VERSION,
 )
 from lbsf_core.workspace.queries import Tables
@@ -134,9 +136,10 @@ def build_workspace(
         samples = _samples(folded, model, scores, segments, completeness.to_pandas())
         samples["previous_pd"] = previous_pds(samples, previous)
         samples["at_stake"] = amounts_at_stake(samples, amounts)
-        write_samples(pa.Table.from_pandas(samples, preserve_index=False), folder)
+        rows = pa.Table.from_pandas(samples, preserve_index=False)
+        write_samples(rows.append_column("activity", _activity(folded)), folder)
         _months(folded, folder / MONTHS)
-        write_embeddings(folded, model, folder / EMBEDDINGS, told("comparing users"))
+        write_embeddings(folded, model, folder, told("comparing users"))
         found = report.performance() if report else performance(*held_out(samples))
         found |= compared
         (folder / PERFORMANCE).write_text(dump_json(found), encoding="utf-8")
@@ -146,7 +149,7 @@ def build_workspace(
         (folder / SUMMARY).write_text(dump_json(found), encoding="utf-8")
         _copy(Path(bundle), folder / "bundle")
         names = [SAMPLES, ROWS, MERCHANTS, MONTHS, EMBEDDINGS, ATTRIBUTIONS, PERFORMANCE]
-        names += [BASELINES, SUMMARY]
+        names += [BASELINES, SUMMARY, VECTORS]
         names += [f"store/{MANIFEST}", f"bundle/{BUNDLE_MANIFEST}"]
         manifest = {
             "workspace_version": WORKSPACE_VERSION,
@@ -241,11 +244,10 @@ def _samples(
         else np.full(len(frame), "new")
     )
     frame["part"] = part
-    frame["activity"] = _activity(store)
     return frame
 
 
-def _activity(store: FoldedStore) -> list[list[float]]:
+def _activity(store: FoldedStore) -> pa.ListArray:
     """Money out in each twelfth of a sample's window (of its own history when it has no window)."""
     connection = duckdb.connect()
     try:
@@ -272,7 +274,8 @@ def _activity(store: FoldedStore) -> list[list[float]]:
         connection.close()
     grid = np.zeros((len(store.samples), SPARK))
     grid[rows["sample"], rows["slot"].clip(0)] = rows["spend"]
-    return [row.round(2).tolist() for row in grid]
+    ends = pa.array(np.arange(0, grid.size + 1, SPARK), pa.int32())
+    return pa.ListArray.from_arrays(ends, pa.array(grid.round(2).ravel()))
 
 
 def _months(store: FoldedStore, path: Path) -> None:

@@ -7,7 +7,7 @@ says what the model holds to be alike, and proves nothing about either user.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +22,12 @@ from lbsf_core.fold.store import FoldedStore
 from lbsf_core.model.bundle import Bundle
 from lbsf_core.model.lbsf import LBSF
 from lbsf_core.score.scorer import BATCH_PAYMENTS
-from lbsf_core.workspace.layout import VECTOR
+from lbsf_core.workspace.layout import EMBEDDINGS, VECTOR, VECTORS
 
 Floats = npt.NDArray[np.float32]
 
-#: Samples that the components are fitted on, at most.
-FITTED = 50_000
+#: Samples that the components are fitted on, at most: so many runs of so many, drawn at random.
+RUNS, RUN = 200, 250
 
 
 def representations(model: LBSF, batch: FoldedBatch) -> Floats:
@@ -40,39 +40,45 @@ def representations(model: LBSF, batch: FoldedBatch) -> Floats:
 def write_embeddings(
     store: FoldedStore,
     bundle: Bundle,
-    out: Path,
+    folder: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write sample, vector (`VECTOR` numbers; fewer are filled with zeros), x and y of each sample.
+    """Write `EMBEDDINGS`: sample, x and y of each, and `VECTORS`; see `layout`.
+
+    A vector of fewer than `VECTOR` numbers is filled with zeros; one that has no direction is NaN.
+    Memory holds the representations that the components are fitted on, and `VECTOR` numbers of all.
 
     Args:
         store: the samples.
         bundle: the model.
-        out: Parquet file.
+        folder: of the workspace.
         progress: called with (samples done, samples in all).
     """
     model = bundle.model.eval()
-    found, rows, done = [], [], 0
-    for batch in store.batches(BATCH_PAYMENTS):  # not in the store's order
-        found.append(representations(model, batch))
-        rows.append(batch.samples)
-        done += len(batch)
-        if progress:
-            progress(done, len(store.samples))
-    table = np.zeros((0, 1), dtype=np.float32)
-    if found:
-        table = np.concatenate(found)[np.argsort(np.concatenate(rows))]
-    vectors = np.zeros((len(table), VECTOR), dtype=np.float32)
-    if len(table) > 1:
-        some = np.random.default_rng(0).permutation(len(table))[:FITTED]
-        size = min(VECTOR, len(some), table.shape[1])
-        vectors[:, :size] = PCA(size, random_state=0).fit(table[some]).transform(table)
-    frame = pa.table(
-        {
-            "sample": pa.array(np.arange(len(table))),
-            "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), VECTOR),
-            "x": pa.array(vectors[:, 0]),
-            "y": pa.array(vectors[:, 1]),
-        }
-    )
-    pq.write_table(frame, out, compression="zstd", row_group_size=65_536)
+    samples = len(store.samples)
+    found = np.zeros((samples, VECTOR), dtype=np.float32)
+    if samples > 1:
+        fitted = np.concatenate([representations(model, b) for b in _some(store, samples)])
+        size = min(VECTOR, *fitted.shape)
+        components = PCA(size, random_state=0).fit(fitted)
+        done = 0
+        for batch in store.batches(BATCH_PAYMENTS):  # not in the store's order
+            found[batch.samples, :size] = components.transform(representations(model, batch))
+            done += len(batch)
+            if progress:
+                progress(done, samples)
+    numbers = pa.array(np.arange(samples))
+    frame = pa.table({"sample": numbers, "x": found[:, 0], "y": found[:, 1]})
+    pq.write_table(frame, folder / EMBEDDINGS, compression="zstd", row_group_size=65_536)
+    with np.errstate(invalid="ignore"):
+        found /= np.linalg.norm(found, axis=1, keepdims=True)
+    found.astype("<f4").tofile(folder / VECTORS)
+
+
+def _some(store: FoldedStore, samples: int) -> Iterator[FoldedBatch]:
+    """Samples to fit on: all of a small store; of a large one runs, each a small read."""
+    begins = np.arange(0, samples, RUN)
+    if len(begins) > RUNS:
+        begins = np.sort(np.random.default_rng(0).choice(begins, RUNS, replace=False))
+    for first in begins.tolist():
+        yield store.read(np.arange(first, min(first + RUN, samples)))

@@ -1,6 +1,6 @@
 """Names of what lies in a workspace, and its version. Imports nothing, so that opening is quick."""
 
-WORKSPACE_VERSION = 6
+WORKSPACE_VERSION = 7
 SAMPLES, MERCHANTS, MONTHS = "samples.parquet", "merchants.parquet", "months.parquet"
 PERFORMANCE, MANIFEST = "performance.json", "manifest.json"
 #: What all of it holds, in one glance.
@@ -10,5 +10,6 @@ BASELINES = "baselines.json"
 #: The samples once more, uncompressed: some rows anywhere are a few reads, not a whole scan.
 ROWS = "rows.arrow"
 ATTRIBUTIONS, EMBEDDINGS = "attributions.parquet", "embeddings.parquet"
-#: Numbers of a vector in the embeddings.
+#: What the model makes of each sample as `VECTOR` float32 numbers of length 1, in sample order.
+VECTORS = "vectors.f32"
 VECTOR = 16

@@ -1,19 +1,19 @@
-"""Who is like this user, as the model sees it; the vectors lie ready (`embeddings`)."""
+"""Who is like this user, as the model sees it; the vectors lie ready (`embeddings.py`)."""
 
 from __future__ import annotations
-
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lbsf_core.workspace.layout import VECTOR, VECTORS
 from lbsf_core.workspace.queries import Tables
 from lbsf_core.workspace.types import Case
 
 #: Nearest samples that are looked at: far more than are shown.
 MET = 500
-
+#: Vectors that are read at a time: 2 MB.
+PIECE = 32_768
 
 #: What is said of a similar sample.
 _OF_A_SAMPLE = (
@@ -34,8 +34,7 @@ class Nearest:
         Columns: sample, user_id, cutoff, similarity (cosine, -1 to 1), pd, label, part, payments,
         top_merchant.
         """
-        unit = self._directions
-        near = unit @ unit[case.sample]
+        near = self._likeness(case.sample)
         near[case.sample] = -np.inf
         # Those without payments, and second samples of a user, are met and left out on the way.
         some = np.argpartition(-near, min(MET, len(near) - 1))[:MET]
@@ -63,10 +62,18 @@ class Nearest:
             most=most,
         )
 
-    @cached_property
-    def _directions(self) -> npt.NDArray[np.float32]:
-        """(samples, `VECTOR`) of length 1; NaN where a representation has no direction."""
-        vectors = self._tables.vectors()
-        with np.errstate(invalid="ignore"):
-            unit: npt.NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-        return unit
+    def _likeness(self, sample: int) -> npt.NDArray[np.float32]:
+        """(samples,) cosine of each representation with one; NaN where one has no direction.
+
+        The vectors are read in pieces and not kept: of a million samples they are 64 MB, which
+        take as long to read as to multiply.
+        """
+        with self._tables.checked.path(VECTORS).open("rb") as file:
+            file.seek(sample * VECTOR * 4)
+            mine = np.fromfile(file, "<f4", VECTOR)
+            file.seek(0)
+            parts = []
+            while len(some := np.fromfile(file, "<f4", PIECE * VECTOR)):
+                parts.append(some.reshape(-1, VECTOR) @ mine)
+        near: npt.NDArray[np.float32] = np.concatenate(parts)
+        return near

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from lbsf_core.evaluate.intervals import wilsons
-from lbsf_core.workspace.queries import Tables
+from lbsf_core.workspace.queries import Scores, Tables
 from lbsf_core.workspace.types import SampleFilter
 
 
@@ -54,14 +54,14 @@ class Portfolio:
         scores = self._scores(chosen)
         rows = []
         edges = np.linspace(0.0, 1.0, bins + 1)
-        for label in ("good", "bad", "unknown"):
-            counts, _ = np.histogram(scores["pd"][scores["label"] == label], bins=edges)
-            if counts.sum():
-                rows.append(
-                    pd.DataFrame(
-                        {"pd_low": edges[:-1], "pd_high": edges[1:], "label": label}
-                    ).assign(samples=counts)
-                )
+        cuts = np.searchsorted(scores.pd, edges[1:-1], side="left")  # the last bin holds 1 too
+        ends = np.concatenate([[0], cuts, [len(scores.pd)]])
+        whose = {"good": scores.known & ~scores.bad, "bad": scores.bad, "unknown": ~scores.known}
+        for label, theirs in whose.items():
+            counts = np.diff(_running(theirs)[ends])
+            if counts.any():
+                bars = {"pd_low": edges[:-1], "pd_high": edges[1:], "label": label}
+                rows.append(pd.DataFrame(bars).assign(samples=counts))
         columns = ["pd_low", "pd_high", "label", "samples"]
         return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
 
@@ -112,11 +112,9 @@ class Portfolio:
         """
         scores = self._scores(chosen)
         if default is None:
-            scores = scores[scores["at_stake"].notna()]
-        scores = scores.sort_values("pd", ignore_index=True)
-        pds, bad = scores["pd"].to_numpy(float), (scores["label"] == "bad").to_numpy(float)
-        known = (scores["label"] != "unknown").to_numpy()
-        at_stake = scores["at_stake"].to_numpy(float) * loss_given_default
+            scores = scores.take(~np.isnan(scores.at_stake))
+        pds, bad, known = scores.pd, scores.bad, scores.known
+        at_stake = scores.at_stake * loss_given_default
         lost = at_stake if default is None else np.full(len(pds), float(default))
         steps = _steps(scores)
         if at is not None:
@@ -135,8 +133,9 @@ class Portfolio:
             found[name] = total / count if count else np.full(len(steps), np.nan)
         return pd.DataFrame(found).assign(samples=len(pds), labelled=labelled)
 
-    def _scores(self, chosen: SampleFilter | None) -> pd.DataFrame:
-        return self._tables.rows(self._kept(chosen), ["pd", "label", "at_stake"])
+    def _scores(self, chosen: SampleFilter | None) -> Scores:
+        """What is known of the samples that a filter keeps, from the lowest PD to the highest."""
+        return self._tables.scores.take(self._kept(chosen)[::-1])
 
     def _kept(self, chosen: SampleFilter | None) -> npt.NDArray[np.int32]:
         """Samples that a filter keeps: those of the queue as it is first shown, asked once."""
@@ -182,23 +181,26 @@ _OF_A_QUEUE = (
 )
 
 
-def _steps(scores: pd.DataFrame) -> npt.NDArray[np.float64]:
+def _steps(scores: Scores) -> npt.NDArray[np.float64]:
     """Every hundredth of PD, and every hundredth part of the samples."""
     steps = np.linspace(0, 1, 101).round(2)
-    if not len(scores):
+    if not len(scores.pd):
         return steps
-    return np.union1d(steps, np.quantile(scores["pd"], steps, method="nearest").round(6))
+    return np.union1d(steps, np.quantile(scores.pd, steps, method="nearest").round(6))
 
 
-def _outcomes(scores: pd.DataFrame, steps: npt.NDArray[np.float64]) -> pd.DataFrame:
+def _running(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """(n + 1,) how many of the first 0, 1, ... n are true."""
+    return np.concatenate([[0], np.cumsum(flags)]).astype(np.int64)
+
+
+def _outcomes(scores: Scores, steps: npt.NDArray[np.float64]) -> pd.DataFrame:
     """`Portfolio.threshold` at each step; a sample is counted once, not once a step."""
-    scores = scores.sort_values("pd", kind="stable")
-    known = np.concatenate([[0], np.cumsum(scores["label"] != "unknown")]).astype(np.int64)
-    bad = np.concatenate([[0], np.cumsum(scores["label"] == "bad")]).astype(np.int64)
-    below = np.searchsorted(scores["pd"].to_numpy(float), steps, side="left")
+    known, bad = _running(scores.known), _running(scores.bad)
+    below = np.searchsorted(scores.pd, steps, side="left")
     rate, lo, hi = wilsons(bad[below], known[below])
     declined, _, _ = wilsons(bad[-1] - bad[below], known[-1] - known[below])
-    samples, total = len(scores), int(bad[-1])
+    samples, total = len(scores.pd), int(bad[-1])
     nothing = np.full(len(steps), np.nan)
     return pd.DataFrame(
         {

@@ -8,6 +8,7 @@ settings are locked, so that no text from the data can reach a file.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -16,11 +17,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lbsf_core.workspace.checked import Checked
-from lbsf_core.workspace.layout import EMBEDDINGS, MERCHANTS, MONTHS, ROWS, SAMPLES, VECTOR
+from lbsf_core.workspace.layout import EMBEDDINGS, MERCHANTS, MONTHS, ROWS, SAMPLES
 from lbsf_core.workspace.types import SampleFilter
 
+#: The condition that every sample meets.
+ALL = "true"
 #: What a queue may be sorted by -> in SQL.
 SORTS = {
     **{
@@ -35,11 +39,32 @@ SORTS = {
 }
 
 
+@dataclass(frozen=True)
+class Scores:
+    """What is known of some samples' risk.
+
+    Attributes:
+        pd: (n,).
+        known: (n,) whether there is a label.
+        bad: (n,) whether the label is bad.
+        at_stake: (n,) amount; NaN where nobody said.
+    """
+
+    pd: npt.NDArray[np.float64]
+    known: npt.NDArray[np.bool_]
+    bad: npt.NDArray[np.bool_]
+    at_stake: npt.NDArray[np.float64]
+
+    def take(self, rows: npt.NDArray[Any]) -> Scores:
+        """Those of some rows: their numbers in order, or which ones."""
+        return Scores(self.pd[rows], self.known[rows], self.bad[rows], self.at_stake[rows])
+
+
 class Tables:
     """The Parquet tables of one workspace, asked through SQL with parameters only."""
 
     def __init__(self, checked: Checked) -> None:
-        self._checked = checked
+        self.checked = checked
         self._names = {
             "samples": SAMPLES,
             "merchants": MERCHANTS,
@@ -63,12 +88,12 @@ class Tables:
         return frame
 
     def _file(self, key: str) -> str:
-        return str(self._checked.path(self._names[key]))
+        return str(self.checked.path(self._names[key]))
 
     @cached_property
     def samples(self) -> pa.Table:
         """One row a sample, in the order of samples: mapped, so that only what is asked is read."""
-        return pa.ipc.open_file(pa.memory_map(str(self._checked.path(ROWS)))).read_all()
+        return pa.ipc.open_file(pa.memory_map(str(self.checked.path(ROWS)))).read_all()
 
     def rows(self, samples: npt.NDArray[np.integer[Any]], columns: Sequence[str]) -> pd.DataFrame:
         """These columns of some samples, in the order given."""
@@ -89,22 +114,33 @@ class Tables:
     def _orders(self) -> Callable[[SampleFilter, str, bool], npt.NDArray[np.int32]]:
         def ordered(chosen: SampleFilter, sort: str, descending: bool) -> npt.NDArray[np.int32]:
             condition, parameters = where(chosen)
-            sql = order_query(condition, sort, descending=descending)
-            found: npt.NDArray[np.int32] = self.ask(sql, **parameters)["sample"].to_numpy()
+            if (condition, sort, descending) == (ALL, "pd", True):  # the first page: as it lies
+                found = self._by_rank()
+            else:
+                sql = order_query(condition, sort, descending=descending)
+                found = self.ask(sql, **parameters)["sample"].to_numpy()
             found.flags.writeable = False
             return found
 
         return lru_cache(maxsize=8)(ordered)
 
-    def vectors(self) -> npt.NDArray[np.float32]:
-        """(samples, `VECTOR`) what the model makes of each sample, in the order of samples."""
-        with self._connection.cursor() as cursor:
-            sql = "SELECT vector FROM read_parquet($embeddings) ORDER BY sample"
-            used = {"embeddings": self._file("embeddings")}
-            table = cursor.sql(sql, params=used).to_arrow_table()
-        flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        found: npt.NDArray[np.float32] = flat.reshape(-1, VECTOR)
+    def _by_rank(self) -> npt.NDArray[np.int32]:
+        """Samples from the highest PD down; ranks are 1 to N, each once."""
+        ranks = self.samples["rank"].to_numpy()
+        found = np.empty(len(ranks), dtype=np.int32)
+        found[ranks - 1] = np.arange(len(ranks), dtype=np.int32)
         return found
+
+    @cached_property
+    def scores(self) -> Scores:
+        """Scores and labels of every sample, in the order of samples."""
+        pd, label, stake = (self.samples[name] for name in ("pd", "label", "at_stake"))
+        return Scores(
+            pd=pd.to_numpy(),
+            known=pc.not_equal(label, "unknown").to_numpy(),
+            bad=pc.equal(label, "bad").to_numpy(),
+            at_stake=stake.cast(pa.float64()).to_numpy(),
+        )
 
     def one(self, sql: str, **parameters: Any) -> dict[str, Any]:  # noqa: ANN401 - SQL values
         """The only row of a query."""
@@ -129,7 +165,7 @@ def where(chosen: SampleFilter, prefix: str = "") -> tuple[str, dict[str, Any]]:
         prefix: put before every parameter's name, so that two filters fit one query.
     """
     parameters: dict[str, Any] = {}
-    conditions = ["true"]
+    conditions = [ALL]
 
     def add(sql: str, **values: Any) -> None:  # noqa: ANN401 - SQL values
         for name in values:

@@ -11,9 +11,9 @@ import pytest
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.model.bundle import Bundle
 from lbsf_core.score.scorer import batch_logits
-from lbsf_core.workspace import SampleFilter, Workspace
+from lbsf_core.workspace import SampleFilter, Workspace, embeddings, nearest
 from lbsf_core.workspace.embeddings import representations, write_embeddings
-from lbsf_core.workspace.layout import VECTOR
+from lbsf_core.workspace.layout import VECTOR, VECTORS
 
 
 @pytest.fixture(scope="module")
@@ -21,14 +21,19 @@ def workspace(tiny_workspace: Path) -> Workspace:
     return Workspace.open(tiny_workspace)
 
 
+def directions(folder: Path) -> np.ndarray:
+    return np.fromfile(folder / VECTORS, "<f4").reshape(-1, VECTOR)
+
+
 def test_the_nearest_by_hand(workspace: Workspace, tiny_workspace: Path) -> None:
     kept = pd.read_parquet(tiny_workspace / "embeddings.parquet")
-    vectors = np.stack(kept["vector"].tolist())
-    assert vectors.shape == (60, VECTOR)
-    np.testing.assert_array_equal(kept[["x", "y"]].to_numpy(), vectors[:, :2])
+    unit = directions(tiny_workspace)
+    assert unit.shape == (60, VECTOR)
+    np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1.0, atol=1e-6)
+    points = kept[["x", "y"]].to_numpy()  # the same two numbers, before they are scaled
+    np.testing.assert_allclose(points[:, 0] * unit[:, 1], points[:, 1] * unit[:, 0], atol=1e-4)
     case = workspace.case(str(workspace.queue(limit=1)["user_id"].iloc[0]))
     found = workspace.similar(case, 5)
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     near = unit @ unit[case.sample]
     near[case.sample] = -2
     order = np.argsort(-near)[:5]
@@ -40,16 +45,35 @@ def test_the_nearest_by_hand(workspace: Workspace, tiny_workspace: Path) -> None
 def test_every_sample_has_its_own_representation(
     workspace: Workspace, tiny_workspace: Path
 ) -> None:
-    """Few numbers keep nearly all of the distances between the whole representations."""
-    kept = np.stack(pd.read_parquet(tiny_workspace / "embeddings.parquet")["vector"].tolist())
+    """Few numbers keep nearly all of who is like whom by the whole representations."""
     model, store = workspace.bundle.model.eval(), workspace.store
     whole = np.concatenate([representations(model, store.read([row])) for row in range(60)])
+    whole -= whole.mean(axis=0)
+    whole /= np.linalg.norm(whole, axis=1, keepdims=True)
+    pairs = np.triu_indices(60, 1)
+    kept = directions(tiny_workspace)
+    found, expected = (kept @ kept.T)[pairs], (whole @ whole.T)[pairs]
+    assert np.corrcoef(found, expected)[0, 1] > 0.98
 
-    def distances(table: np.ndarray) -> np.ndarray:
-        gaps = np.linalg.norm(table[:, None] - table[None], axis=2)
-        return gaps[np.triu_indices(60, 1)]
 
-    assert np.corrcoef(distances(kept), distances(whole))[0, 1] > 0.98
+def test_vectors_are_read_in_pieces(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = workspace.case(str(workspace.queue(limit=1)["user_id"].iloc[0]))
+    whole = workspace.similar(case)
+    monkeypatch.setattr(nearest, "PIECE", 7)
+    pd.testing.assert_frame_equal(workspace.similar(case), whole)
+
+
+def test_of_many_samples_some_runs_are_fitted_on(
+    tiny_store: Path, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embeddings, "RUNS", 4)
+    monkeypatch.setattr(embeddings, "RUN", 9)
+    store = FoldedStore.open(tiny_store)
+    read = [batch.samples.tolist() for batch in embeddings._some(store, 60)]
+    assert len(read) == 4 and all(np.diff(run).tolist() == [1] * (len(run) - 1) for run in read)
+    write_embeddings(store, Bundle.load(tiny_bundle), tmp_path)
+    assert len(pd.read_parquet(tmp_path / "embeddings.parquet")) == 60
+    assert np.isfinite(directions(tmp_path)).all()
 
 
 def test_representations_are_what_the_head_reads(workspace: Workspace) -> None:
@@ -71,12 +95,10 @@ def test_one_sample_alone_has_a_vector_and_nobody_near(
     class One:
         samples = store.samples.iloc[:1]
 
-        def batches(self, _: int):
-            yield store.read([0])
-
-    write_embeddings(One(), Bundle.load(tiny_bundle), tmp_path / "e.parquet")  # type: ignore[arg-type]
-    found = pd.read_parquet(tmp_path / "e.parquet")
-    assert len(found) == 1 and not np.any(found["vector"].iloc[0])
+    write_embeddings(One(), Bundle.load(tiny_bundle), tmp_path)  # type: ignore[arg-type]
+    found = pd.read_parquet(tmp_path / "embeddings.parquet")
+    assert len(found) == 1 and not found[["x", "y"]].to_numpy().any()
+    assert np.isnan(directions(tmp_path)).all()  # it has no direction
 
 
 def test_an_area_keeps_who_lies_inside_it(workspace: Workspace) -> None:

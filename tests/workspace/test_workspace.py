@@ -441,10 +441,11 @@ def test_fault_20_a_flipped_bit_is_refused(tiny_workspace: Path, tmp_path: Path,
     ("name", "before", "asks"),
     [
         ("summary.json", (), lambda w: w.summary()),
-        ("samples.parquet", ("summary",), lambda w: w.count()),
-        ("rows.arrow", ("summary", "count"), lambda w: w.queue()),
+        ("samples.parquet", ("summary", "queue"), lambda w: w.count(SampleFilter(pd_max=0.5))),
+        ("rows.arrow", ("summary",), lambda w: w.queue()),
         ("merchants.parquet", ("queue",), lambda w: w.merchants()),
         ("embeddings.parquet", ("queue",), lambda w: w.map()),
+        ("vectors.f32", ("queue",), lambda w: w.similar(w.case(_first(w)))),
         ("attributions.parquet", ("queue",), lambda w: w.importance()),
         ("performance.json", ("queue",), lambda w: w.performance()),
         ("store/manifest.json", ("queue",), lambda w: w.store),
@@ -481,6 +482,8 @@ def test_verified_when_read_every_file_is_compared_once(tiny_workspace: Path, mo
     workspace = Workspace.open(tiny_workspace, verify="when read")
     assert compared == []
     workspace.summary(), workspace.queue(), workspace.queue(limit=1), workspace.count()
+    assert sorted(compared) == ["rows.arrow", "summary.json"]
+    workspace.count(SampleFilter(pd_max=0.5))
     assert sorted(compared) == ["rows.arrow", "samples.parquet", "summary.json"]
     workspace.checked.all()
     assert sorted(compared) == sorted(workspace.manifest["files"])
