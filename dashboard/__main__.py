@@ -1,9 +1,9 @@
-"""`python -m dashboard run asgi.py`: Streamlit's own command, its socket set up first."""
+"""`python -m dashboard run asgi.py`: Streamlit's own command, set up first."""
 
 from streamlit.web.cli import main
 
-from dashboard.sockets import without_delay
+from dashboard.quick import quick_start
 
 if __name__ == "__main__":
-    without_delay()
+    quick_start()
     main(prog_name="streamlit")

@@ -22,6 +22,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dashboard.components.guide import FIRST_VISIT
+from dashboard.early import Early
 from dashboard.headers import changing, is_page
 from dashboard.scripts import Scripts, needed
 
@@ -140,5 +141,5 @@ app = st.App(
     Path(__file__).with_name("app.py"),
     lifespan=_lifespan,
     on_script_error=_on_script_error,
-    middleware=[Middleware(SecurityHeaders), Middleware(FirstVisit), Middleware(Scripts)],
+    middleware=[Middleware(one) for one in (SecurityHeaders, FirstVisit, Scripts, Early)],
 )

@@ -18,6 +18,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from dashboard import warm
 from dashboard.headers import changing, is_page
 
 #: Streamlit's names of what the pages show; each has a script of its own, its version in the name.
@@ -83,6 +84,7 @@ class Scripts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        warm.asked()
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -20,8 +20,11 @@ _imported = threading.Event()
 _model_ran = threading.Event()
 _page_ran = threading.Event()
 
-#: Seconds that the warm-up waits for a first page, and for the browser to draw it.
-PATIENCE, DRAWING = 5.0, 1.0
+#: Seconds that the warm-up waits for a first page; for which a browser asks nothing when it draws;
+#: and that it waits for that at most.
+PATIENCE, DRAWING, LONGEST = 5.0, 1.0, 15.0
+#: When somebody last asked the server for something.
+_asked = 0.0
 
 
 def imports() -> None:
@@ -65,15 +68,29 @@ def statistics() -> None:
         settle()
 
 
+def asked() -> None:
+    """A browser asks for something: it still loads its page."""
+    global _asked  # noqa: PLW0603 - one time for the process
+    _asked = time.monotonic()
+
+
 def page_ran() -> None:
     """A page's script has come to its end."""
+    asked()
     _page_ran.set()
 
 
 def after_first_page() -> None:
-    """Wait until the first page is on somebody's screen, or long enough for nobody to come."""
-    if _page_ran.wait(PATIENCE):
-        time.sleep(DRAWING)
+    """Wait until the first page is on somebody's screen, or long enough for nobody to come.
+
+    A browser that draws asks for nothing any more. How soon it comes to that hangs on its computer,
+    which may be this one: then a model's framework that is loaded meanwhile takes a core from it.
+    """
+    if not _page_ran.wait(PATIENCE):
+        return
+    until = time.monotonic() + LONGEST
+    while (now := time.monotonic()) < min(_asked + DRAWING, until):
+        time.sleep(min(_asked + DRAWING, until) - now)
 
 
 def first_alone(run_model: Callable[[], Answer]) -> Answer:

@@ -111,16 +111,42 @@ def test_charts_are_taken_away_as_the_chosen_kind_of_picture(session):
     assert (told["format"], told["filename"]) == ("svg", "lbsf-roc")
 
 
-def test_the_model_is_loaded_after_the_first_page_or_when_nobody_comes(monkeypatch):
-    slept = []
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that sleeping moves on; what it is told to do at a time is done then."""
+    now, later = [100.0], []
+
+    def sleep(seconds):
+        until = now[0] + seconds
+        while later and later[0][0] <= until:
+            now[0], do = later.pop(0)
+            do()
+        now[0] = until
+
+    monkeypatch.setattr(warm.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(warm.time, "sleep", sleep)
     monkeypatch.setattr(warm, "_page_ran", warm.threading.Event())
+    return SimpleNamespace(now=lambda: round(now[0] - 100, 6), later=later)
+
+
+def test_the_model_is_loaded_when_nobody_comes(clock, monkeypatch):
     monkeypatch.setattr(warm, "PATIENCE", 0.01)
-    monkeypatch.setattr(warm.time, "sleep", slept.append)
     warm.after_first_page()
-    assert not slept, "nobody came"
+    assert clock.now() == 0
+
+
+def test_the_model_is_loaded_when_the_browser_asks_for_nothing_any_more(clock):
     warm.page_ran()
+    clock.later += [(100.7, warm.asked), (101.6, warm.asked), (109.0, warm.asked)]
     warm.after_first_page()
-    assert slept == [warm.DRAWING]
+    assert clock.now() == 1.6 + warm.DRAWING
+
+
+def test_a_browser_that_never_stops_asking_is_not_waited_for(clock):
+    warm.page_ran()
+    clock.later += [(100 + at / 2, warm.asked) for at in range(1, 99)]
+    warm.after_first_page()
+    assert clock.now() == warm.LONGEST
 
 
 def test_the_warm_up_compares_what_no_page_has_read(monkeypatch):

@@ -1,0 +1,54 @@
+"""What is set on names of Streamlit's own: the names are there, and it does what it should."""
+
+from __future__ import annotations
+
+import socket
+
+from streamlit import delta_generator, env_util
+from streamlit.components.v2 import manifest_scanner
+from streamlit.components.v2.component_manager import BidiComponentManager
+from streamlit.web.server.starlette import starlette_server
+
+from dashboard.quick import scan_no_packages, send_at_once, warn_of_no_shell
+
+
+def test_connections_to_streamlits_socket_do_not_wait(monkeypatch):
+    monkeypatch.setattr(starlette_server, "_bind_socket", starlette_server._bind_socket)
+    send_at_once()
+    once = starlette_server._bind_socket
+    send_at_once()
+    assert starlette_server._bind_socket is once
+    with starlette_server._bind_socket("127.0.0.1", 0, 1) as server:
+        server.setblocking(True)
+        with socket.create_connection(server.getsockname()) as client:
+            accepted, _ = server.accept()
+            with accepted:
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+                accepted.sendall(b"x")
+                assert client.recv(1) == b"x"
+
+
+def test_no_package_is_looked_through(monkeypatch):
+    name = "discover_and_register_components"
+    monkeypatch.setattr(BidiComponentManager, name, getattr(BidiComponentManager, name))
+    looked = []
+    monkeypatch.setattr(
+        manifest_scanner, "scan_component_manifests", lambda: looked.append(1) or []
+    )
+    BidiComponentManager().discover_and_register_components(start_file_watching=False)
+    assert looked == [1]  # Streamlit still looks
+    scan_no_packages()
+    BidiComponentManager().discover_and_register_components(start_file_watching=False)
+    assert looked == [1]
+
+
+def test_the_call_stack_is_not_read_at_the_first_element(monkeypatch):
+    monkeypatch.setattr(delta_generator, "_use_warning_has_been_displayed", False)
+    asked = []
+    monkeypatch.setattr(env_util, "is_repl", lambda: asked.append(1))
+    delta_generator._maybe_print_use_warning()
+    assert asked == [1]  # Streamlit still asks
+    delta_generator._use_warning_has_been_displayed = False
+    warn_of_no_shell()
+    delta_generator._maybe_print_use_warning()
+    assert asked == [1]
