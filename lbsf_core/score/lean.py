@@ -86,7 +86,7 @@ class Lean:
     """
 
     def __init__(self, model: LBSF) -> None:
-        self.model = model
+        self.model = model.eval()
         with torch.inference_mode():
             self._lay_out(model)
 
@@ -152,9 +152,10 @@ class Lean:
             read = _Read(batch)
             sums = self._payments(batch, read)
             vectors = self._merchants(batch, read, *sums)
-            days = days_paid(batch) if self.model.meetings is not None else None
-            empty = torch.zeros(len(batch.merchants), 0)
-            return States(vectors, self._over_time(batch, read), empty if days is None else days)
+            days = torch.zeros(len(batch.merchants), 0)
+            if self.model.meetings is not None:
+                days = days_paid(batch)
+            return States(vectors, self._over_time(batch, read), days)
 
     def _payments(self, batch: FoldedBatch, read: _Read) -> tuple[Tensor, Tensor]:
         """(S, H + 2, D) sums over each segment's payments and (S, H) of their weights."""
@@ -269,7 +270,7 @@ class _Read:
     def figures(self) -> Floats:
         """(S, 11) `model.merchant.segment_statistics`."""
         found = np.empty((len(self.cutoffs), len(STATISTICS)))
-        kernels.figures(*(self.times, self.batch.offsets, self.cutoffs, self.paid, 60 * DAY, found))
+        kernels.figures(self.times, self.batch.offsets, self.cutoffs, self.paid, 60 * DAY, found)
         signed, plain = slice(1, 5), [0, 6, 7, 8, 9]
         found[:, signed] = np.sign(found[:, signed]) * np.log1p(np.abs(found[:, signed]))
         found[:, plain] = np.log1p(found[:, plain])
