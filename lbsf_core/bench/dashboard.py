@@ -21,7 +21,7 @@ from lbsf_core.demo import prepare, sample_data
 from lbsf_core.fold.fold import fold
 from lbsf_core.machine import machine
 from lbsf_core.payments.simulate import simulate
-from lbsf_core.workspace import BANDS, Workspace
+from lbsf_core.workspace import BANDS, SampleFilter, Workspace
 
 if TYPE_CHECKING:
     from lbsf_core.workspace.build import Progress
@@ -32,16 +32,15 @@ WINDOW_DAYS = 30
 YEARS = 0.75
 #: Users that the crowd draws from: far more than the server keeps explanations of.
 CROWD = 500
+#: Samples of each of two cohorts, at most.
+COHORT = 50_000
 #: Two cohorts of half the samples each: the earlier cutoff, whose label nobody knew, and the later.
-COHORTS = urlencode(
-    {
-        "a_band": BANDS,
-        "a_label": ["No label yet"],
-        "b_band": BANDS,
-        "b_label": ["Good", "Bad"],
-    },
-    doseq=True,
-)
+COHORTS = {
+    "a_band": BANDS,
+    "a_label": ["No label yet"],
+    "b_band": BANDS,
+    "b_label": ["Good", "Bad"],
+}
 
 
 def bench_dashboard(
@@ -78,7 +77,7 @@ def bench_dashboard(
         "open_user_server_p95_s" (asked for to last message, no browser), "click_p95_s",
         "whatif_p95_s", "cohort_50k_s", "search_p95_s", "rss_10_sessions_mb", "soak_p95_s" (steps
         in a browser), "soak_server_p95_s" (the others'), "soak_errors", and what it was measured
-        on.
+        on ("cohort_samples": of the two that are compared, `COHORT` each at most).
 
     Raises:
         LbsfError: there is no browser, or a page did not come to rest.
@@ -87,11 +86,12 @@ def bench_dashboard(
     opened = Workspace.open(workspace, verify=False)
     summary = opened.summary()
     ids, many = (_spread(opened, count) for count in (users, CROWD))
+    cohorts, sizes = _cohorts(opened)
     # The app is the library's user, so it is found by name and only here, as by `lbsf dashboard`.
     measured: dict[str, Any] = import_module("dashboard.measure.waits").figures(
         workspace,
         users=ids,
-        cohorts=COHORTS,
+        cohorts=urlencode(cohorts, doseq=True),
         crowd_users=many,
         sessions=sessions,
         soakers=soakers,
@@ -100,6 +100,7 @@ def bench_dashboard(
     )
     return measured | {
         "samples": summary.samples,
+        "cohort_samples": sizes,
         "payments": summary.payments,
         "machine": machine(),
     }
@@ -110,6 +111,23 @@ def _spread(workspace: Workspace, count: int) -> list[str]:
     step = max(workspace.summary().samples // (2 * count), 1)
     pages = (workspace.queue(limit=1, offset=at * step) for at in range(count))
     return list(dict.fromkeys(str(page["user_id"].iloc[0]) for page in pages if len(page)))
+
+
+def _cohorts(workspace: Workspace, most: int = COHORT) -> tuple[dict[str, Any], list[int]]:
+    """The parameters of two cohorts, and their sizes; of too many samples, those that pay least."""
+
+    def sizes(payments: int | None) -> list[int]:
+        labels = (("unknown",), ("good", "bad"))
+        return [workspace.count(SampleFilter(labels=one, payments_max=payments)) for one in labels]
+
+    whole = sizes(None)
+    if max(whole) <= most:
+        return COHORTS, whole
+    low, high = 0, int(workspace.queue(sort="payments", limit=1)["payments"].iloc[0])
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if max(sizes(middle)) <= most else (low, middle)
+    return COHORTS | {"a_max": low, "b_max": low}, sizes(low)
 
 
 def large(folder: Path, samples: int, progress: Progress | None = None, *, tiles: int = 1) -> Path:

@@ -17,7 +17,7 @@ import torch
 from typer.testing import CliRunner
 
 from lbsf_core.bench import bench_explain, bench_fold, bench_score, bench_train, frontier
-from lbsf_core.bench.dashboard import WINDOW_DAYS, large
+from lbsf_core.bench.dashboard import COHORTS, WINDOW_DAYS, _cohorts, large
 from lbsf_core.bench.data import write_payments
 from lbsf_core.bench.e2e import bench_e2e, run_command
 from lbsf_core.bench.explain import _against_timeshap, ask_timeshap, default_timeshap
@@ -29,6 +29,7 @@ from lbsf_core.config import TrainConfig
 from lbsf_core.errors import LbsfError
 from lbsf_core.evaluate.protocol import cross_validate
 from lbsf_core.fold.store import FoldedStore
+from lbsf_core.workspace import Workspace
 from tests.builders import SMALL
 
 
@@ -268,3 +269,11 @@ def test_a_workspace_of_tiles_is_its_users_again_under_other_names(tmp_path: Pat
         again = pd.concat([few[name]] * 3, ignore_index=True)
         pd.testing.assert_series_equal(many[name], again, rtol=1e-6)
     assert large(tmp_path, 40, tiles=3) == thrice
+    # Two cohorts of so many at most are compared, whatever the size of the whole.
+    workspace = Workspace.open(thrice)
+    chosen, sizes = _cohorts(workspace, most=60)
+    assert chosen == COHORTS and sizes[0] == 60
+    chosen, sizes = _cohorts(workspace, most=30)
+    kept = many[many["payments"] <= chosen["a_max"]]
+    assert sizes[0] == (kept["label"] == "unknown").sum() and sum(sizes) == len(kept)
+    assert 15 <= max(sizes) <= 30
