@@ -27,6 +27,8 @@ from lbsf_core.payments.schema import Field
 
 #: Payments in a piece of the file at most: a whole piece is read for a sample that has some of it.
 PIECE = 256
+#: Runs of payments that are held with the pieces they lie in, before they are copied out of them.
+HELD = 2_048
 #: Payments that vocabularies, knots, scales and the typical payment are learned from: all of the
 #: training part, or those of samples drawn at random where it has more.
 LEARNED_FROM = 500_000
@@ -49,7 +51,7 @@ class Unpacked:
         if self.path.is_file():
             return self
         with atomic_write(self.path) as temporary, pa.OSFile(str(temporary), "wb") as sink:
-            schema = _plain(store.rows([])).schema
+            schema = _plain(next(store.parts(1)).rows([])).schema
             with pa.ipc.new_file(sink, schema) as writer:
                 for part in store.parts(SAMPLES):
                     labelled = np.flatnonzero(np.isfinite(_labels(part)))
@@ -72,6 +74,7 @@ class Unpacked:
         file, begins = self._pieces
         first = np.searchsorted(begins, starts, side="right") - 1
         found: list[pa.RecordBatch] = []
+        copied: list[pa.Table] = []
         last, held = -1, cast(Any, None)
         for at, left, piece in zip(starts.tolist(), counts.tolist(), first.tolist(), strict=True):
             while left:
@@ -81,7 +84,10 @@ class Unpacked:
                 run = held.slice(skipped, left)
                 found.append(run)
                 at, left, piece = at + run.num_rows, left - run.num_rows, piece + 1  # noqa: PLW2901
-        return pa.Table.from_batches(found, file.schema)
+            if len(found) >= HELD:  # a run keeps all of its piece
+                copied.append(pa.Table.from_batches(found, file.schema).combine_chunks())
+                found = []
+        return pa.concat_tables([*copied, pa.Table.from_batches(found, file.schema)])
 
 
 @dataclass(frozen=True)

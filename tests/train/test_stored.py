@@ -27,12 +27,12 @@ def store(tmp_path: Path) -> FoldedStore:
     return fold_rows(tmp_path, payments, labels)
 
 
-@pytest.fixture(params=[(7, 5, 60), (1_024, 65_536, 500_000)])
+@pytest.fixture(params=[(7, 5, 60, 3), (1_024, 65_536, 500_000, 2_048)])
 def batch(
     request: pytest.FixtureRequest, store: FoldedStore, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> StoredBatch:  # fmt: skip
-    for name, value in zip(("PIECE", "SAMPLES", "CHUNK"), request.param, strict=True):
+    for name, value in zip(("PIECE", "SAMPLES", "CHUNK", "HELD"), request.param, strict=True):
         monkeypatch.setattr(stored, name, value)
     return StoredBatch.of(store, tmp_path / "file.arrow")
 
