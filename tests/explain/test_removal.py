@@ -90,7 +90,7 @@ def test_merchants_get_the_mean_over_every_order_of_refolds() -> None:
     found = Coalitions(MODEL, batch).shapley()
     assert found.exact
     assert np.abs(expected).max() > 0.01
-    np.testing.assert_allclose(found.values, expected, atol=1e-6)
+    np.testing.assert_allclose(found.values, expected, atol=3e-6)
     with torch.no_grad():
         assert found.whole == pytest.approx(float(MODEL(batch)[0]), abs=1e-6)
     assert found.values.sum() == pytest.approx(found.whole - found.empty, abs=1e-9)
@@ -117,7 +117,8 @@ def test_payments_of_an_only_merchant_get_the_mean_over_every_order() -> None:
         expected[list(order)] += np.diff(logits) / len(orders)
     found = Coalitions(MODEL, batch).payments(0)
     assert np.abs(expected).max() > 0.01
-    np.testing.assert_allclose(found.values, expected, atol=1e-6)
+    # Each logit is off by its last places (2e-7 of some 2), by how a processor adds them up.
+    np.testing.assert_allclose(found.values, expected, atol=3e-6)
 
 
 def test_payments_sum_to_what_their_merchant_adds_to_its_companies() -> None:
