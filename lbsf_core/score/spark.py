@@ -33,7 +33,7 @@ def score_on_spark(
     prior: float | None = None,
     task_payments: int = TASK_PAYMENTS,
 ) -> pa.Table:
-    """Scores of every sample, as `scorer.score_store` gives them (to 1e-6).
+    """Scores of every sample, as `stream.score_stream` gives them (to 1e-6).
 
     Args:
         store: where all workers see it.

@@ -52,6 +52,9 @@ class Texts:
         return found
 
     def _remember(self, new: Sequence[str], read: Vectors) -> None:
+        """Call with the lock held. What another thread remembered meanwhile has its row."""
+        unknown = [i for i, text in enumerate(new) if text not in self._row]
+        new, read = [new[i] for i in unknown], read[unknown]
         if len(self._row) + len(new) > self.limit:
             self.clear()
             new, read = new[: self.limit], read[: self.limit]

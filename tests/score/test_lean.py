@@ -135,6 +135,14 @@ def test_users_without_payments_and_no_users() -> None:
     assert Lean(model).logits(empty.select([])).shape == (0,)
 
 
+def test_whoever_else_is_in_a_batch_changes_nothing() -> None:
+    """What the engines owe each other: they cut a store into other batches."""
+    batch = random_batch(4, 30, payments=60)
+    one = Lean(small_model(random_batch(99, 30)))
+    alone = np.concatenate([one.logits(batch.select([row])) for row in range(30)])
+    np.testing.assert_allclose(one.logits(batch), alone, atol=1e-6)
+
+
 def test_a_field_that_the_payments_lack_is_named(tmp_path: Path) -> None:
     model = small_model(rich(tmp_path / "fitted", 1), extra=EXTRA)
     with pytest.raises(BatchError, match="channel"):
@@ -174,6 +182,23 @@ def test_texts_are_forgotten_all_at_once_when_there_are_too_many() -> None:
     fresh = {t: Texts(texts.weight, 9).vectors([t])[0] for t in "abcdef"}
     for some in (["a", "b"], ["b", "c"], ["c", "d"], ["a", "b", "c", "d", "e", "f"], ["f", "a"]):
         np.testing.assert_array_equal(texts.vectors(some), [fresh[t] for t in some])
+
+
+def test_two_threads_that_meet_a_new_text_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look-up and the remembering of one, the other remembers some of the same."""
+    rng = np.random.default_rng(0)
+    texts = Texts(rng.normal(size=(64, 4)).astype(np.float32), 99)
+    fresh = {t: Texts(texts.weight, 99).vectors([t])[0] for t in "abcdefg"}
+    inner, meanwhile = lean.kernels.text_vectors, [["b", "c"]]
+
+    def interrupted(*given: Any) -> None:
+        if meanwhile:
+            texts.vectors(meanwhile.pop())
+        inner(*given)
+
+    monkeypatch.setattr(lean.kernels, "text_vectors", interrupted)
+    for some in ("abc", "de", "fg", "abcdefg"):
+        np.testing.assert_array_equal(texts.vectors(list(some)), [fresh[t] for t in some])
 
 
 def test_a_large_store_is_scored_by_them(
