@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import torch
 
 from lbsf_core.errors import AttributionsError
@@ -158,12 +159,12 @@ def runs_of(counts: Ints, limit: int) -> list[tuple[int, int]]:
 
 def read_attributions(
     store: FoldedStore, bundle: Bundle, path: str | Path
-) -> tuple[pa.Table, pa.Table]:
+) -> tuple[Iterator[pa.Table], pa.Table]:
     """Attributions that `write_attributions` kept, if they are these samples' and this bundle's.
 
     Returns:
-        One row a segment (`SEGMENT_COLUMNS`) and one row a sample (`SAMPLE_COLUMNS` and
-        `REASON_COLUMNS`).
+        One row a segment (`SEGMENT_COLUMNS`), by sample and segment, a part of the file at a time;
+        and one row a sample (`SAMPLE_COLUMNS` and `REASON_COLUMNS`).
 
     Raises:
         AttributionsError: it is no such file, was made from another store or other weights, or
@@ -173,19 +174,33 @@ def read_attributions(
     file, about = open_attributions(path)
     if (about["store"], about["bundle"]) != (store.content, bundle.weights_digest()):
         raise AttributionsError(again % "was made from another store or other weights.")
-    of_sample = SAMPLE_COLUMNS + REASON_COLUMNS
-    table = file.read(columns=list(dict.fromkeys(of_sample + SEGMENT_COLUMNS)))
-    first = pc.fill_null(pc.equal(table["segment"], 0), True)
-    samples = table.filter(first).select(of_sample)
-    segments = table.filter(pc.is_valid(table["segment"])).select(SEGMENT_COLUMNS)
-    rows = np.unique(np.linspace(0, len(store.samples) - 1, CHECKED).round().astype(np.int64))
+    numbers = store.samples["sample"].to_numpy()
+    rows = np.unique(np.linspace(0, len(numbers) - 1, CHECKED).round().astype(np.int64))
     fresh, _ = explain_batch(bundle, store.read(rows))
-    kept = segments.filter(pc.is_in(segments["sample"], pa.array(rows.astype(np.int32))))
-    old, new = kept["attribution"].to_numpy(), fresh["attribution"].to_numpy()
+    asked = pa.array(rows.astype(np.int32))
+    of_sample, checked = SAMPLE_COLUMNS + REASON_COLUMNS, ["sample", "attribution"]
+    samples: list[pa.Table] = []
+    held: list[pa.Table] = []
+    for number in range(file.num_row_groups):
+        table = file.read_row_group(number, columns=[*of_sample, "segment", "attribution"])
+        first = pc.fill_null(pc.equal(table["segment"], 0), True)
+        samples.append(table.filter(first).select(of_sample))
+        known = pc.and_(pc.is_valid(table["segment"]), pc.is_in(table["sample"], asked))
+        held.append(table.select(checked).filter(known))
+    told = pa.concat_tables(samples).combine_chunks()
+    old = pa.concat_tables(held)["attribution"].to_numpy()
+    new = fresh["attribution"].to_numpy()
     if (
-        len(samples) != len(store.samples)
+        not np.array_equal(told["sample"].to_numpy(), numbers)
         or len(old) != len(new)
         or np.max(np.abs(old - new), initial=0.0) > 2 * TOLERANCE
     ):
         raise AttributionsError(again % "differs from what this code finds.")
-    return segments, samples
+    return _segments(file), told
+
+
+def _segments(file: pq.ParquetFile) -> Iterator[pa.Table]:
+    """The rows that are of a segment, one group of the file after another."""
+    for number in range(file.num_row_groups):
+        table = file.read_row_group(number, columns=SEGMENT_COLUMNS)
+        yield table.filter(pc.is_valid(table["segment"])).replace_schema_metadata(None)

@@ -13,8 +13,9 @@ DIR/manifest.json              versions and SHA-256 of all of it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +133,8 @@ def build_workspace(
             ["sample", "baseline_logit", "delta", "disagreement", *REASON_COLUMNS]
         )
         scores = score_stream(folded, model, told("scoring")).to_pandas()
-        segments = _write_segments(segments, folder / MERCHANTS)
-        samples = _samples(folded, model, scores, segments, completeness.to_pandas())
+        top = write_segments(segments, folder / MERCHANTS)
+        samples = _samples(folded, model, scores, top, completeness.to_pandas())
         samples["previous_pd"] = previous_pds(samples, previous)
         samples["at_stake"] = amounts_at_stake(samples, amounts)
         rows = pa.Table.from_pandas(samples, preserve_index=False)
@@ -206,14 +207,30 @@ def write_samples(table: pa.Table, folder: Path) -> None:
         writer.write_table(table.combine_chunks())
 
 
-def _write_segments(segments: pa.Table, path: Path) -> pd.DataFrame:
-    """Write merchants.parquet; return each sample's top merchant."""
-    table = segments.replace_schema_metadata(None)
-    table = table.sort_by([("sample", "ascending"), ("segment", "ascending")])
-    pq.write_table(table, path, compression="zstd", row_group_size=65_536)
-    frame: pd.DataFrame = table.select(["sample", "merchant", "attribution"]).to_pandas()
-    top = frame.sort_values("attribution", ascending=False, kind="stable").drop_duplicates("sample")
-    return top.rename(columns={"merchant": "top_merchant", "attribution": "top_attribution"})
+def write_segments(segments: Iterable[pa.Table], path: Path) -> pd.DataFrame:
+    """Write merchants.parquet as its rows come, by sample; return each sample's top merchant."""
+    names = ["sample", "merchant", "attribution"]
+    tops: list[pa.Table] = []
+    parts = iter(segments)
+    first = next(parts)
+    with pq.ParquetWriter(path, first.schema, compression="zstd") as writer:
+        for table in chain([first], parts):
+            writer.write_table(table)
+            tops.append(_first_of_samples(table.select(names)))
+    # A sample whose rows two parts share has a candidate of each.
+    top = _first_of_samples(pa.concat_tables(tops)).rename_columns(
+        ["sample", "top_merchant", "top_attribution"]
+    )
+    frame: pd.DataFrame = top.to_pandas()
+    return frame
+
+
+def _first_of_samples(rows: pa.Table) -> pa.Table:
+    """Of rows by sample, each sample's of the highest attribution; of equal ones the first."""
+    sample = rows["sample"].to_numpy()
+    order = np.lexsort((-rows["attribution"].to_numpy(), sample))
+    first = np.flatnonzero(np.diff(sample[order], prepend=-1))
+    return rows.take(pa.array(order[first]))
 
 
 def _samples(
