@@ -29,24 +29,38 @@ new PerformanceObserver((found, observer) => {
 }).observe({ type: "resource", buffered: true });
 </script>
 """
+#: Streamlit's own scripts have run, and what it asked for is not answered before the server runs.
+_WAITING = """<script>
+addEventListener("DOMContentLoaded", () => setTimeout(() => import(".%s"), %d));
+</script>
+"""
 
 
-@lru_cache(maxsize=1)
-def script() -> bytes:
-    """What is put into a page; nothing where Streamlit names the charts' script otherwise."""
+@lru_cache(maxsize=2)
+def script(*, waiting: bool = False) -> bytes:
+    """What is put into a page; nothing where Streamlit names the charts' script otherwise.
+
+    Args:
+        waiting: the page is there before the server.
+    """
     found = sorted(path.name for path in FOLDER.glob("PlotlyChart.*.js"))
-    return (_SCRIPT % (LAST_ASKED, ADDRESS + found[0], PAUSE)).encode() if found else b""
+    if not found:
+        return b""
+    address = ADDRESS + found[0]
+    filled = _WAITING % (address, PAUSE) if waiting else _SCRIPT % (LAST_ASKED, address, PAUSE)
+    return filled.encode()
 
 
 class Early:
     """Puts `script` into every page; plain ASGI."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, waiting: bool = False) -> None:
         self.app = app
+        self.script = script(waiting=waiting)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or not script():
+        if scope["type"] != "http" or not self.script:
             await self.app(scope, receive, send)
             return
         start: Message = {}
@@ -62,7 +76,7 @@ class Early:
             parts.append(message.get("body", b""))
             if message.get("more_body"):
                 return
-            body = b"".join(parts).replace(_PLACE, script() + _PLACE, 1)
+            body = b"".join(parts).replace(_PLACE, self.script + _PLACE, 1)
             headers = MutableHeaders(scope=start)
             if "content-length" in headers:
                 headers["content-length"] = str(len(body))

@@ -14,6 +14,8 @@ from streamlit import delta_generator
 from streamlit.components.v2.component_manager import BidiComponentManager
 from streamlit.web.server.starlette import starlette_server
 
+from dashboard.gate import given_socket
+
 
 def quick_start() -> None:
     """All of it; before Streamlit's command."""
@@ -23,7 +25,7 @@ def quick_start() -> None:
 
 
 def send_at_once() -> None:
-    """Let Streamlit bind its socket with `TCP_NODELAY`, which accepted connections inherit.
+    """Let Streamlit listen on the socket that `serve` opened, or bind its own with `TCP_NODELAY`.
 
     asyncio switches Nagle's algorithm off on sockets that say they are TCP; the one that Streamlit
     binds does not say so. The head and the body of an answer are written apart, so every file, and
@@ -36,8 +38,9 @@ def send_at_once() -> None:
 
     @wraps(bind)
     def bound(*where: object, **more: object) -> socket.socket:
-        found = bind(*where, **more)
+        found = given_socket() or bind(*where, **more)
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        found.setblocking(False)
         return found
 
     starlette_server._bind_socket = bound

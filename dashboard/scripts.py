@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
-import streamlit as st
 from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -26,12 +26,14 @@ ELEMENTS = (
     *("PlotlyChart", "DataFrame", "TextInput", "Selectbox", "Multiselect", "NumberInput"),
     *("Slider", "Metric", "Button", "ButtonGroup", "DownloadButton"),
 )
-FOLDER, ADDRESS = Path(st.__file__).parent / "static" / "static" / "js", "/static/js/"
+_STREAMLIT = find_spec("streamlit")  # which is not imported here: that takes a second
+STATIC = Path(str(_STREAMLIT and _STREAMLIT.origin)).parent / "static"
+FOLDER, ADDRESS = STATIC / "static" / "js", "/static/js/"
 #: Bytes at the start of a script in which its imports stand.
 HEAD = 16_384
 _IMPORT = re.compile(rb"""(?:from|import)\s*["']\./([\w.~-]+\.js)["']""")
-#: A script's name changes with what is in it.
-_FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
+#: A file's name changes with what is in it.
+FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
 @lru_cache(maxsize=1)
@@ -91,17 +93,16 @@ class Scripts:
         name = scope["path"].removeprefix(ADDRESS)
         if scope["method"] == "GET" and name in _names():
             body = (FOLDER / name).read_bytes()
-            await Response(body, media_type="text/javascript", headers=_FOREVER)(
+            await Response(body, media_type="text/javascript", headers=FOREVER)(
                 scope, receive, send
             )
             return
 
         def with_links(headers: MutableHeaders) -> None:
-            if is_page(headers):
-                for script in of_the_page():
-                    headers.append("Link", f"{_link(script)}; fetchpriority=high")
-                for script in needed():
-                    headers.append("Link", f"{_link(script)}; fetchpriority=low")
+            links = [f"{_link(script)}; fetchpriority=high" for script in of_the_page()]
+            links += [f"{_link(script)}; fetchpriority=low" for script in needed()]
+            if links and is_page(headers):  # in one header: many programs take a hundred at most
+                headers.append("Link", ", ".join(links))
 
         await self.app(scope, receive, changing(send, with_links))
 

@@ -17,10 +17,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from dashboard.gate import BELL_ENV, DOOR_ENV, SOCKET_ENV
 from lbsf_core.errors import LbsfError
 from lbsf_core.memory import at_start
 
 FIRST_PORT = 8501
+#: Connections that wait for somebody to answer: a browser opens six, while nobody does yet.
+BACKLOG = 2048
 MANIFEST = "manifest.json"
 #: Longest wait for the first healthy answer, in seconds.
 PATIENCE = 60.0
@@ -41,8 +44,9 @@ def serve(
         port: the port to use; the first free one from 8501 on when None.
         host: the address to listen on. Anything but the loopback address shows customers' payments
             to the network: put authentication in front of it first.
-        open_browser: open the address in the default browser once it answers.
-        ready: called with the address once the server is healthy; prints it when None.
+        open_browser: open the address in the default browser.
+        ready: called with the address once a browser can come, which sees the page's frame until
+            the server has started; prints it when None.
 
     Returns:
         0 after Ctrl-C or a termination signal, else the server's own exit status.
@@ -52,24 +56,51 @@ def serve(
         LbsfError: the port is taken, or the server did not become healthy.
     """
     _check(path)
-    chosen = _port(host, port)
-    address = f"http://{_name(host)}:{chosen}"
+    listener = _listen(host, port)
+    address = f"http://{_name(host)}:{listener.getsockname()[1]}"
     previous = _on_signals()
-    child = subprocess.Popen(
-        _command(host, chosen), env=environment(path), stdout=subprocess.DEVNULL
-    )
+    child, porch = _start(path, host, listener)
     try:
-        _wait_until_healthy(child, address)
         (ready or _announce)(address)
         if open_browser:
             webbrowser.open(address)
+        wait_until_healthy(child, address)
         return child.wait()
     except KeyboardInterrupt:
         return 0
     finally:
         _stop(child)
+        _stop(porch)
         for kind, handler in previous.items():
             signal.signal(kind, handler)
+
+
+def _start(path: Path, host: str, listener: socket.socket) -> list[subprocess.Popen[bytes]]:
+    """The server, and the porch where browsers wait for it; both hold the socket, this no longer.
+
+    The server holds one end of a pipe until it listens, so that the porch sees it open its door, or
+    die.
+    """
+    port = listener.getsockname()[1]
+    bell, door = os.pipe()
+    known = environment(path) | {SOCKET_ENV: str(listener.fileno())}
+    try:
+        return [
+            subprocess.Popen(
+                command,
+                env=known | {name: str(end)},
+                pass_fds=(listener.fileno(), end),
+                stdout=subprocess.DEVNULL,
+            )
+            for command, name, end in (
+                (_command(host, port), DOOR_ENV, door),
+                ([sys.executable, "-m", "dashboard.porch"], BELL_ENV, bell),
+            )
+        ]
+    finally:
+        for end in (bell, door):
+            os.close(end)
+        listener.close()
 
 
 def _check(path: Path) -> None:
@@ -110,33 +141,38 @@ def environment(path: Path) -> dict[str, str]:
     }
 
 
-def _port(host: str, port: int | None) -> int:
-    """`port` if it is free, or the first free one from `FIRST_PORT` on."""
+def _listen(host: str, port: int | None) -> socket.socket:
+    """A socket that listens on `port`, or on the first free one from `FIRST_PORT` on."""
     if port is not None:
-        if not _free(host, port):
+        found = _bound(host, port)
+        if found is None:
             raise LbsfError(
                 f"Port {port} on {host} is taken: another dashboard may be running. "
                 "Stop it, pass another --port, or leave --port out to get a free one."
             )
-        return port
+        return found
     for candidate in range(FIRST_PORT, FIRST_PORT + 100):
-        if _free(host, candidate):
-            return candidate
+        found = _bound(host, candidate)
+        if found is not None:
+            return found
     raise LbsfError(
         f"No free port from {FIRST_PORT} to {FIRST_PORT + 99} on {host}. Pass one with --port."
     )
 
 
-def _free(host: str, port: int) -> bool:
+def _bound(host: str, port: int) -> socket.socket | None:
+    """A socket that listens there; None where another one does."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # As the server will: a port that only waits out old connections counts as free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    # A port that only waits out old connections counts as free.
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((host, port))
+        found.listen(BACKLOG)
+    except OSError:
+        found.close()
+        return None
+    return found
 
 
 def _name(host: str) -> str:
@@ -145,7 +181,12 @@ def _name(host: str) -> str:
     return f"[{name}]" if ":" in name else name
 
 
-def _wait_until_healthy(child: subprocess.Popen[bytes], address: str) -> None:
+def wait_until_healthy(child: subprocess.Popen[Any], address: str) -> None:
+    """Wait for a server's first healthy answer.
+
+    Raises:
+        LbsfError: its process ended, or gave none within `PATIENCE`.
+    """
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         if child.poll() is not None:

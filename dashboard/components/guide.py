@@ -6,6 +6,8 @@ from time import time
 
 import streamlit as st
 
+from dashboard.layers import FIRST_VISIT
+
 #: Word -> what it means here, in one sentence.
 WORDS = {
     "Attention": "where the model looked: weights of a user's merchants, or of one merchant's "
@@ -48,8 +50,6 @@ TOUR = {
     "true they are, what other models reach, and whether the population has moved.",
 }
 _STEP = "tour_step"
-#: Cookie that the server gives a browser that has none: when it first came, in Unix seconds.
-FIRST_VISIT = "lbsf_first_visit"
 #: Seconds after which nobody is new any more.
 NEW_S = 600
 

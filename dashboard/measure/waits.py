@@ -17,6 +17,7 @@ import numpy as np
 from dashboard.measure import crowd
 from dashboard.measure.session import visitor
 from dashboard.measure.watch import FLAGS, SCREEN, SCRIPT, chromium_path, wait
+from dashboard.serve import wait_until_healthy
 from lbsf_core.errors import LbsfError
 
 if TYPE_CHECKING:
@@ -28,8 +29,12 @@ _SERVE = "import sys, pathlib, dashboard.serve as s; sys.exit(s.serve(pathlib.Pa
 
 
 @contextmanager
-def server(workspace: Path) -> Iterator[tuple[str, int]]:
+def server(workspace: Path, *, starting: bool = False) -> Iterator[tuple[str, int]]:
     """A dashboard of its own, stopped by Ctrl-C's signal: its address, and its process's number.
+
+    Args:
+        workspace: its folder.
+        starting: give the address as soon as it is told, not when the server answers.
 
     Raises:
         LbsfError: it did not start, or did not stop as it should.
@@ -40,7 +45,10 @@ def server(workspace: Path) -> Iterator[tuple[str, int]]:
         line = child.stdout.readline() if child.stdout else ""
         if not line.startswith("Dashboard: http://"):
             raise LbsfError(f"{workspace}: the dashboard did not start; the lines above say why.")
-        yield line.split()[1], child.pid
+        address = line.split()[1]
+        if not starting:
+            wait_until_healthy(child, address)
+        yield address, child.pid
     finally:
         child.send_signal(signal.SIGINT)
         child.wait(timeout=30)
@@ -85,7 +93,7 @@ def cold_start(workspace: Path, browser: Browser) -> float:
     """Seconds from starting the server to the portfolio's first chart in a browser that waits."""
     page = new_page(browser)
     began = time.monotonic()
-    with server(workspace) as (address, _):
+    with server(workspace, starting=True) as (address, _):
         page.goto(address, wait_until="commit")
         page.locator("[data-testid=stPlotlyChart] .main-svg").first.wait_for(timeout=60_000)
         seconds = time.monotonic() - began

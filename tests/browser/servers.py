@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dashboard.measure.waits import server
-from dashboard.serve import _port, _wait_until_healthy, environment
+from dashboard.serve import _listen, environment, wait_until_healthy
 from dashboard.state import SMALLEST_ENV
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -29,7 +29,8 @@ def fake_server(mode: str = "demo") -> Iterator[str]:
     Args:
         mode: "demo", or "empty", "broken", "faulty", "several", "proxy" (see `fake_asgi`).
     """
-    port = _port("127.0.0.1", None)
+    with _listen("127.0.0.1", None) as found:
+        port = found.getsockname()[1]
     command = [sys.executable, "-m", "uvicorn", "tests.browser.fake_asgi:app", "--log-level=error"]
     child = subprocess.Popen(
         [*command, f"--port={port}"],
@@ -43,7 +44,7 @@ def fake_server(mode: str = "demo") -> Iterator[str]:
     )
     address = f"http://127.0.0.1:{port}"
     try:
-        _wait_until_healthy(child, address)
+        wait_until_healthy(child, address)
         yield address
     finally:
         child.terminate()

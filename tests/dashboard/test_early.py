@@ -14,7 +14,7 @@ from dashboard import early, scripts
 PAGE = "<html><head><title>é</title></head><body>&lt;/head&gt;</body></html>"
 
 
-def sent(answer, path: str = "/user") -> tuple[Headers, bytes, int]:
+def sent(answer, path: str = "/user", *, waiting: bool = False) -> tuple[Headers, bytes, int]:
     messages = []
 
     async def send(message):
@@ -24,7 +24,9 @@ def sent(answer, path: str = "/user") -> tuple[Headers, bytes, int]:
         await answer(scope, receive, send)
 
     scope = {"type": "http", "method": "GET", "path": path, "headers": []}
-    asyncio.run(early.Early(app)(scope, asyncio.Event().wait, send))  # nobody hangs up
+    asyncio.run(
+        early.Early(app, waiting=waiting)(scope, asyncio.Event().wait, send)
+    )  # nobody hangs up
     headers = Headers(raw=messages[0]["headers"])
     return headers, b"".join(m.get("body", b"") for m in messages[1:]), len(messages)
 
@@ -36,6 +38,14 @@ def test_a_page_runs_the_script_of_charts_that_streamlit_ships():
     assert name and (scripts.FOLDER / name.group(1).decode()).is_file()
     assert body.replace(early.script(), b"").decode() == PAGE
     assert body.index(early.script()) + len(early.script()) == body.index(b"</head>")
+
+
+def test_a_page_that_waits_for_the_server_runs_it_once_streamlits_own_have_run():
+    body = sent(HTMLResponse(PAGE), waiting=True)[1].decode()
+    put_in = early.script(waiting=True).decode()
+    assert body.replace(put_in, "") == PAGE
+    assert "DOMContentLoaded" in put_in and early.LAST_ASKED not in put_in
+    assert "DOMContentLoaded" not in early.script().decode()
 
 
 def test_a_page_in_pieces_is_put_together():

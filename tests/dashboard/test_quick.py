@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 from streamlit import delta_generator, env_util
@@ -9,6 +10,7 @@ from streamlit.components.v2 import manifest_scanner
 from streamlit.components.v2.component_manager import BidiComponentManager
 from streamlit.web.server.starlette import starlette_server
 
+from dashboard.gate import SOCKET_ENV
 from dashboard.quick import scan_no_packages, send_at_once, warn_of_no_shell
 
 
@@ -26,6 +28,18 @@ def test_connections_to_streamlits_socket_do_not_wait(monkeypatch):
                 assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
                 accepted.sendall(b"x")
                 assert client.recv(1) == b"x"
+
+
+def test_streamlit_listens_on_the_socket_that_it_was_given(monkeypatch):
+    monkeypatch.setattr(starlette_server, "_bind_socket", starlette_server._bind_socket)
+    send_at_once()
+    with socket.create_server(("127.0.0.1", 0)) as opened:
+        monkeypatch.setenv(SOCKET_ENV, str(os.dup(opened.fileno())))
+        with starlette_server._bind_socket("127.0.0.1", 1, 1) as server:
+            assert server.getsockname() == opened.getsockname()
+            assert not server.getblocking()
+        with starlette_server._bind_socket("127.0.0.1", 0, 1) as other:  # given once
+            assert other.getsockname() != opened.getsockname()
 
 
 def test_no_package_is_looked_through(monkeypatch):
