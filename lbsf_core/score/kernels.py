@@ -6,6 +6,7 @@ without Python's lock, so that each thread has a core. `lean.py` says what they 
 in `model/` says what they must compute.
 
 Logarithms and exponentials are not here: torch has vector instructions for them, Numba has none.
+`gelu` does without either.
 """
 
 # ruff: noqa: ANN401 - Numba has no types
@@ -27,6 +28,24 @@ _ONE, _S30, _S27, _S31 = np.uint64(1), np.uint64(30), np.uint64(27), np.uint64(3
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _WORD, _EMPTY = np.uint64(100), np.uint64(7)
 _HOUR = DAY // 24
+#: erf(x) = x P(x^2) / Q(x^2) within [-4, 4], beyond which single precision knows only 1 (Eigen,
+#: `generic_fast_erf_float`); the highest power first.
+_P = tuple(
+    np.float32(value)
+    for value in (
+        *(-2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06),
+        *(-5.69250639462346e-05, -7.34990630326855e-04, -2.95459980854025e-03),
+        -1.60960333262415e-02,
+    )
+)
+_Q = tuple(
+    np.float32(value)
+    for value in (
+        *(-1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03),
+        *(-7.37332916720468e-03, -1.42647390514189e-02),
+    )
+)
+_HALF, _ROOT_HALF, _FARTHEST = np.float32(0.5), np.float32(0.5**0.5), np.float32(4)
 #: Days from 0000-03-01 to 1970-01-01, and in 400, 100 and 4 years; see `_day_of_month`.
 _TO_1970, _DAYS_400, _DAYS_100, _DAYS_4 = 719_468, 146_097, 36_524, 1_460
 
@@ -123,6 +142,29 @@ def text_vectors(data: Any, starts: Any, ends: Any, weight: Any, found: Any) -> 
         share = np.float32(1.0 / count)
         for d in range(width):
             row[d] *= share
+
+
+@_compiled
+def gelu(rows: Any, bias: Any) -> None:
+    """Add a bias and apply GELU (by the error function, to 1e-6), in place.
+
+    Args:
+        rows: (n, H) float32.
+        bias: (H,) float32.
+    """
+    for i in range(rows.shape[0]):
+        row = rows[i]
+        for d in range(rows.shape[1]):
+            value = row[d] + bias[d]
+            x = value * _ROOT_HALF
+            x = min(x, _FARTHEST)
+            x = max(x, -_FARTHEST)
+            z = x * x
+            p = _P[0] * z + _P[1]
+            p = (((p * z + _P[2]) * z + _P[3]) * z + _P[4]) * z + _P[5]
+            p = (p * z + _P[6]) * x
+            q = (((_Q[0] * z + _Q[1]) * z + _Q[2]) * z + _Q[3]) * z + _Q[4]
+            row[d] = _HALF * value + _HALF * value * (p / q)
 
 
 @_compiled

@@ -126,7 +126,7 @@ class Lean:
         assert isinstance(last, nn.Linear)  # noqa: S101
         norm, scores = model.payment_norm, model.merchants.scores
         self._into = (first.weight * norm.weight).T.contiguous()
-        self._into_bias = first.bias + first.weight @ norm.bias
+        self._into_bias = (first.bias + first.weight @ norm.bias).numpy()
         self._back, self._back_bias = last.weight.T.contiguous(), last.bias.numpy()
         # Scores are squashed into (-10, 10), see `segment_softmax`.
         self._scores, self._scores_bias = scores.weight.T / 10.0, scores.bias / 10.0
@@ -179,8 +179,8 @@ class Lean:
                 *(self._knots, self._sizes, self._starts, wall, self._calendar),
                 *(self._back_bias, NORM_EPSILON, x.numpy(), y.numpy()),
             )
-            torch.addmm(self._into_bias, y, self._into, out=h)
-            torch.ops.aten.gelu_(h)
+            torch.mm(y, self._into, out=h)
+            kernels.gelu(h.numpy(), self._into_bias)
             x.addmm_(h, self._back)
             if not self.model.merchants.uniform:
                 torch.addmm(self._scores_bias, x, self._scores, out=w)

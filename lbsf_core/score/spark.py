@@ -14,7 +14,7 @@ import pyarrow as pa
 from lbsf_core.fold.store import FoldedStore, cut_by_sum
 from lbsf_core.model.bundle import Bundle
 from lbsf_core.score.scorer import passes
-from lbsf_core.score.stream import Score, scoring
+from lbsf_core.score.stream import Ask, scoring
 from lbsf_core.score.table import score_table
 from lbsf_core.spark import LOCAL, run_tasks, session
 
@@ -80,7 +80,7 @@ def opened(store: str, bundle: str) -> tuple[FoldedStore, Bundle]:
 
 
 @cache
-def _scorer(store: str, bundle: str, payments: int) -> Score:
+def _scorer(store: str, bundle: str, payments: int) -> Ask:
     """On a worker: what scores a batch, made once."""
     return scoring(opened(store, bundle)[1].model, payments)
 

@@ -13,15 +13,17 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 
 from lbsf_core.files import atomic_write
-from lbsf_core.fold.batch import Floats, FoldedBatch
+from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.fold.store import SAMPLES as SAMPLES_FILE
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.memory import give_back_freed_memory
@@ -46,7 +48,10 @@ SAMPLES = 65_536
 GIVEN_BACK = 500_000
 
 Progress = Callable[[int, int], None]
-Score = Callable[[FoldedBatch], Floats]
+#: What a batch is answered: one row a sample.
+Answer = npt.NDArray[np.floating[Any]]
+Ask = Callable[[FoldedBatch], Answer]
+Answers = Iterator[tuple[FoldedBatch, Answer]]
 
 
 def score_stream(
@@ -79,23 +84,48 @@ def score_parts(
         progress: called with (payments done, payments in all).
         prior: default rate of these samples, where it differs from that of training.
     """
+    score = scoring(bundle.model, _payments(store))
+    for part, batches in in_batches(store, bundle.model, score, progress):
+        logits = np.full(len(part.samples), np.nan)
+        for batch, found in batches:
+            logits[batch.samples] = found
+        yield score_table(part, bundle, logits, prior=prior)
+
+
+def in_batches(
+    store: FoldedStore, model: LBSF, ask: Ask, progress: Progress | None = None
+) -> Iterator[tuple[FoldedStore, Answers]]:
+    """Every batch of a store and what is asked of it, several at once, each on a core of its own.
+
+    Args:
+        store: the samples.
+        model: which is asked; nobody else may ask it meanwhile.
+        ask: of a batch, in any thread.
+        progress: called with (payments done, payments in all).
+
+    Yields:
+        A part of the store, and its batches in the order they were read, whose `samples` count from
+        the part's first; take all of them before the next part.
+    """
     total, done, given = _payments(store), 0, 0
-    score = scoring(bundle.model, total)
-    with _alone(bundle.model) as workers, ThreadPoolExecutor(workers) as pool:
+
+    def counted(found: Answers) -> Answers:
+        nonlocal done, given
+        for batch, answer in found:
+            yield batch, answer
+            done += len(batch.amounts)
+            if done - given >= GIVEN_BACK:
+                give_back_freed_memory()
+                given = done
+            if progress:
+                progress(done, total)
+
+    with _alone(model) as workers, ThreadPoolExecutor(workers) as pool:
         for part in store.parts(SAMPLES):
-            logits = np.full(len(part.samples), np.nan)
-            for batch, found in _scored(part, score, pool, workers):
-                logits[batch.samples] = found
-                done += len(batch.amounts)
-                if done - given >= GIVEN_BACK:
-                    give_back_freed_memory()
-                    given = done
-                if progress:
-                    progress(done, total)
-            yield score_table(part, bundle, logits, prior=prior)
+            yield part, counted(_asked(part, ask, pool, workers))
 
 
-def scoring(model: LBSF, payments: int) -> Score:
+def scoring(model: LBSF, payments: int) -> Ask:
     """What gives the logits of a batch, where so many payments are scored in all."""
     if payments >= LEAN_FROM and model.device.type == "cpu" and model.gates.dtype == torch.float32:
         from lbsf_core.score.lean import Lean  # loads a compiler
@@ -128,16 +158,14 @@ def _payments(store: FoldedStore) -> int:
     return int(pc.sum(column).as_py() or 0)
 
 
-def _scored(
-    store: FoldedStore, score: Score, pool: ThreadPoolExecutor, workers: int
-) -> Iterator[tuple[FoldedBatch, Floats]]:
-    """Every batch and its logits, in the order they were read."""
-    waiting: deque[tuple[FoldedBatch, Future[Floats]]] = deque()
+def _asked(store: FoldedStore, ask: Ask, pool: ThreadPoolExecutor, workers: int) -> Answers:
+    """Every batch and the answer, in the order they were read."""
+    waiting: deque[tuple[FoldedBatch, Future[Answer]]] = deque()
     for batch in store.batches(PASS_PAYMENTS, CHUNK):
         if len(waiting) > workers:
             first, found = waiting.popleft()
             yield first, found.result()
-        waiting.append((batch, pool.submit(score, batch)))
+        waiting.append((batch, pool.submit(ask, batch)))
     for batch, found in waiting:
         yield batch, found.result()
 

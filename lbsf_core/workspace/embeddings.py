@@ -8,6 +8,7 @@ says what the model holds to be alike, and proves nothing about either user.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.model.bundle import Bundle
 from lbsf_core.model.lbsf import LBSF
-from lbsf_core.score.scorer import BATCH_PAYMENTS
+from lbsf_core.score.stream import in_batches
 from lbsf_core.workspace.layout import EMBEDDINGS, VECTOR, VECTORS
 
 Floats = npt.NDArray[np.float32]
@@ -52,7 +53,7 @@ def write_embeddings(
         store: the samples.
         bundle: the model.
         folder: of the workspace.
-        progress: called with (samples done, samples in all).
+        progress: called with (payments done, payments in all).
     """
     model = bundle.model.eval()
     samples = len(store.samples)
@@ -61,12 +62,9 @@ def write_embeddings(
         fitted = np.concatenate([representations(model, b) for b in _some(store, samples)])
         size = min(VECTOR, *fitted.shape)
         components = PCA(size, random_state=0).fit(fitted)
-        done = 0
-        for batch in store.batches(BATCH_PAYMENTS):  # not in the store's order
-            found[batch.samples, :size] = components.transform(representations(model, batch))
-            done += len(batch)
-            if progress:
-                progress(done, samples)
+        for part, batches in in_batches(store, model, partial(representations, model), progress):
+            for batch, vectors in batches:
+                found[part.first + batch.samples, :size] = components.transform(vectors)
     numbers = pa.array(np.arange(samples))
     frame = pa.table({"sample": numbers, "x": found[:, 0], "y": found[:, 1]})
     pq.write_table(frame, folder / EMBEDDINGS, compression="zstd", row_group_size=65_536)
