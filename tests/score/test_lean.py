@@ -19,7 +19,7 @@ from lbsf_core.model.bundle import Bundle
 from lbsf_core.model.fields import TextEncoder
 from lbsf_core.model.lbsf import LBSF
 from lbsf_core.payments.schema import Field, FieldKind
-from lbsf_core.score import lean, stream
+from lbsf_core.score import kernels, lean, stream
 from lbsf_core.score.lean import Lean
 from lbsf_core.score.scorer import batch_logits, score_store
 from lbsf_core.score.stream import score_stream, scoring
@@ -167,6 +167,17 @@ def test_vectors_of_texts_are_those_of_the_model(some: list[str], buckets: int) 
         expected = encoder._bags(*encoder.cache.hashes(some)).numpy()
         found = Texts(encoder.ngrams.weight.numpy(), 100).vectors(some)
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_gelu_is_torchs() -> None:
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([rng.normal(0, 3, (500, 6)), np.linspace(-60, 60, 3_000).reshape(-1, 6)])
+    rows, bias = rows.astype(np.float32), rng.normal(0, 1, 6).astype(np.float32)
+    rows[0, 0] = np.nan
+    expected = torch.nn.functional.gelu(torch.from_numpy(rows + bias).double()).numpy()
+    kernels.gelu(rows, bias)
+    np.testing.assert_allclose(rows, expected, atol=2e-6)
+    assert np.isnan(rows[0, 0])
 
 
 @given(words)

@@ -10,6 +10,7 @@ import pytest
 
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.model.bundle import Bundle
+from lbsf_core.score import stream
 from lbsf_core.score.scorer import batch_logits
 from lbsf_core.workspace import SampleFilter, Workspace, embeddings, nearest
 from lbsf_core.workspace.embeddings import representations, write_embeddings
@@ -74,6 +75,23 @@ def test_of_many_samples_some_runs_are_fitted_on(
     write_embeddings(store, Bundle.load(tiny_bundle), tmp_path)
     assert len(pd.read_parquet(tmp_path / "embeddings.parquet")) == 60
     assert np.isfinite(directions(tmp_path)).all()
+
+
+def test_parts_of_a_store_keep_their_place(
+    tiny_store: Path,
+    tiny_bundle: Path,
+    tiny_workspace: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stream, "SAMPLES", 7)
+    done = []
+    store = FoldedStore.open(tiny_store)
+    told = lambda *numbers: done.append(numbers)  # noqa: E731
+    write_embeddings(store, Bundle.load(tiny_bundle), tmp_path, told)
+    np.testing.assert_allclose(directions(tmp_path), directions(tiny_workspace), atol=1e-4)
+    payments = int(store.samples["payments"].sum())
+    assert len(done) == 9 and done[-1] == (payments, payments)
 
 
 def test_representations_are_what_the_head_reads(workspace: Workspace) -> None:
