@@ -17,6 +17,7 @@ from pathlib import Path
 import streamlit as st
 from starlette.middleware import Middleware
 
+from dashboard import warm
 from dashboard.gate import open_door
 from dashboard.layers import LAYERS
 from dashboard.scripts import needed
@@ -29,8 +30,6 @@ log = logging.getLogger("lbsf.dashboard")
 
 def _warm_up() -> None:
     """Open the workspace and run the model once. A failure is left for the page to explain."""
-    from dashboard import warm
-
     try:
         warm.imports()
         from dashboard import state
@@ -38,6 +37,13 @@ def _warm_up() -> None:
         state.warm_up()
     except Exception:
         log.info("The warm-up stopped; the page shows why.", exc_info=True)
+
+
+async def _tidy() -> None:
+    """Give memory back, nobody waiting for it."""
+    while True:
+        await asyncio.sleep(1)
+        await asyncio.to_thread(warm.tidy)
 
 
 async def _end_with(parent: int) -> None:
@@ -50,7 +56,7 @@ async def _end_with(parent: int) -> None:
 @asynccontextmanager
 async def _lifespan(_: st.App) -> AsyncIterator[None]:
     # In a thread and not awaited: the browser fetches the page's scripts in the meantime.
-    tasks = [asyncio.create_task(asyncio.to_thread(_warm_up))]
+    tasks = [asyncio.create_task(one) for one in (asyncio.to_thread(_warm_up), _tidy())]
     if PARENT_ENV in os.environ:
         tasks.append(asyncio.create_task(_end_with(int(os.environ[PARENT_ENV]))))
     open_door()

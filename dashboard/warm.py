@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from lbsf_core.memory import give_back_freed_memory
+
 Answer = TypeVar("Answer")
 
 _lock = threading.Lock()
@@ -25,6 +27,8 @@ _page_ran = threading.Event()
 PATIENCE, DRAWING, LONGEST = 5.0, 1.0, 15.0
 #: When somebody last asked the server for something.
 _asked = 0.0
+#: Whether a page has run that memory was not yet given back of.
+_freed = False
 
 
 def imports() -> None:
@@ -76,8 +80,22 @@ def asked() -> None:
 
 def page_ran() -> None:
     """A page's script has come to its end."""
+    global _freed  # noqa: PLW0603 - one state for the process
     asked()
     _page_ran.set()
+    _freed = True
+
+
+def tidy() -> None:
+    """Give the kernel what pages have freed since the last time; some milliseconds.
+
+    A page reads, draws and forgets some ten megabytes, and malloc keeps a hundred for the next one:
+    of ten sessions' 700 MB over a million samples, 85.
+    """
+    global _freed  # noqa: PLW0603 - one state for the process
+    if _freed:
+        _freed = False
+        give_back_freed_memory(whole=True)
 
 
 def after_first_page() -> None:

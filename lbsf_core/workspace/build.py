@@ -3,6 +3,7 @@
 DIR/store/  DIR/bundle/        copies (hard links where the disk allows) of both
 DIR/samples.parquet            one row a sample: score, rank, band, part, figures, sparkline
 DIR/merchants.parquet          one row a segment: attribution, weight, money in and out
+DIR/groups.arrow               one row a sample: attribution by kind of merchant, field, time
 DIR/months.parquet             one row a sample and month: spend and payments
 DIR/embeddings.parquet         one row a sample: where it lies on the map of users
 DIR/vectors.f32                the model's representation of each sample, brought to few numbers
@@ -42,10 +43,12 @@ from lbsf_core.train.split import PARTS, parts
 from lbsf_core.workspace.beside import amounts_at_stake, previous_pds
 from lbsf_core.workspace.checked import Checked
 from lbsf_core.workspace.embeddings import write_embeddings
+from lbsf_core.workspace.groups import write_groups
 from lbsf_core.workspace.layout import (
     ATTRIBUTIONS,
     BASELINES,
     EMBEDDINGS,
+    GROUPS,
     MANIFEST,
     MERCHANTS,
     MONTHS,
@@ -134,6 +137,7 @@ def build_workspace(
         )
         scores = score_stream(folded, model, told("scoring")).to_pandas()
         top = write_segments(segments, folder / MERCHANTS)
+        write_groups(kept, folder / GROUPS)
         samples = _samples(folded, model, scores, top, completeness.to_pandas())
         samples["previous_pd"] = previous_pds(samples, previous)
         samples["at_stake"] = amounts_at_stake(samples, amounts)
@@ -150,7 +154,7 @@ def build_workspace(
         (folder / SUMMARY).write_text(dump_json(found), encoding="utf-8")
         _copy(Path(bundle), folder / "bundle")
         names = [SAMPLES, ROWS, MERCHANTS, MONTHS, EMBEDDINGS, ATTRIBUTIONS, PERFORMANCE]
-        names += [BASELINES, SUMMARY, VECTORS]
+        names += [BASELINES, SUMMARY, VECTORS, GROUPS]
         names += [f"store/{MANIFEST}", f"bundle/{BUNDLE_MANIFEST}"]
         manifest = {
             "workspace_version": WORKSPACE_VERSION,

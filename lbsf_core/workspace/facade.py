@@ -21,7 +21,7 @@ from lbsf_core.workspace import cohorts
 from lbsf_core.workspace.checked import AGAIN, Checked
 from lbsf_core.workspace.drift import drift
 from lbsf_core.workspace.layout import (
-    ATTRIBUTIONS,
+    GROUPS,
     MANIFEST,
     PERFORMANCE,
     SUMMARY,
@@ -268,14 +268,16 @@ class Workspace(Portfolio, Nearest, Questions):
 
     def _importances(self, several: list[SampleFilter | None], by: By) -> list[pd.DataFrame]:
         """`importance` of several groups of samples; the file is read once."""
-        from lbsf_core.explain.importance import importance, read_groups
+        from lbsf_core.explain.importance import importance
+        from lbsf_core.workspace.groups import read_groups
 
         of = [None if chosen is None else self._numbers(chosen) for chosen in several]
         known = [numbers for numbers in of if numbers is not None]
         union = np.unique(np.concatenate(known)) if len(known) == len(of) else None
-        if union is not None and not len(union):
+        users = self._tables.samples["user_id"]
+        groups = read_groups(self.checked.path(GROUPS), by, union, users)
+        if groups is None:
             return [pd.DataFrame(columns=["group", "samples"]) for _ in of]
-        groups = read_groups(self.checked.path(ATTRIBUTIONS), by, union)
         return [
             importance(groups if numbers is None else groups.only(numbers))
             if numbers is None or len(numbers)

@@ -1,6 +1,6 @@
 """Names of what lies in a workspace, and its version. Imports nothing, so that opening is quick."""
 
-WORKSPACE_VERSION = 7
+WORKSPACE_VERSION = 8
 SAMPLES, MERCHANTS, MONTHS = "samples.parquet", "merchants.parquet", "months.parquet"
 PERFORMANCE, MANIFEST = "performance.json", "manifest.json"
 #: What all of it holds, in one glance.
@@ -10,6 +10,8 @@ BASELINES = "baselines.json"
 #: The samples once more, uncompressed: some rows anywhere are a few reads, not a whole scan.
 ROWS = "rows.arrow"
 ATTRIBUTIONS, EMBEDDINGS = "attributions.parquet", "embeddings.parquet"
+#: Attributions of each sample by kind of merchant, field and time (`groups.py`).
+GROUPS = "groups.arrow"
 #: What the model makes of each sample as `VECTOR` float32 numbers of length 1, in sample order.
 VECTORS = "vectors.f32"
 VECTOR = 16

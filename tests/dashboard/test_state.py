@@ -163,3 +163,17 @@ def test_the_warm_up_compares_what_no_page_has_read(monkeypatch):
     monkeypatch.setattr(warm, "after_first_page", lambda: None)
     state.warm_up()
     assert [workspace.compared for workspace in opened] == [1]
+
+
+def test_memory_is_given_back_once_after_pages_ran(monkeypatch):
+    given = []
+    monkeypatch.setattr(warm, "give_back_freed_memory", lambda *, whole: given.append(whole))
+    monkeypatch.setattr(warm, "_freed", False)
+    monkeypatch.setattr(warm, "_page_ran", warm.threading.Event())
+    warm.tidy()
+    assert given == []
+    warm.page_ran()
+    warm.page_ran()
+    warm.tidy()
+    warm.tidy()
+    assert given == [True]

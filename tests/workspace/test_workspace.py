@@ -97,6 +97,20 @@ def test_merchant_filter_finds_the_samples_that_paid_there(
     assert workspace.merchants(limit=1) == [name]
 
 
+def test_what_was_taken_of_the_mapped_rows_stays(tiny_workspace: Path) -> None:
+    tables = Tables(Checked(tiny_workspace, {}))
+    pd_before = tables.scores.pd.copy()
+    taken = tables.rows(np.array([59, 0, 7]), ["sample", "user_id", "activity", "pd"])
+    one = tables.records([7], ["user_id", "activity"])[0]
+    again = tables.rows(np.array([59, 0, 7]), ["sample", "user_id", "activity", "pd"])
+    pd.testing.assert_frame_equal(taken, again)
+    assert taken["sample"].tolist() == [59, 0, 7] and one["user_id"] == taken["user_id"].iloc[2]
+    assert list(one["activity"]) == list(taken["activity"].iloc[2])
+    # What is looked at where it lies is read again when it was given back.
+    assert np.array_equal(tables.scores.pd, pd_before)
+    assert taken["pd"].tolist() == pd_before[[59, 0, 7]].tolist()
+
+
 @pytest.mark.parametrize("text", ["%", "_", "'; DROP TABLE samples; --", "\\"])
 def test_fault_4_search_is_literal(workspace: Workspace, text: str) -> None:
     assert workspace.find_users(text) == []
@@ -446,7 +460,7 @@ def test_fault_20_a_flipped_bit_is_refused(tiny_workspace: Path, tmp_path: Path,
         ("merchants.parquet", ("queue",), lambda w: w.merchants()),
         ("embeddings.parquet", ("queue",), lambda w: w.map()),
         ("vectors.f32", ("queue",), lambda w: w.similar(w.case(_first(w)))),
-        ("attributions.parquet", ("queue",), lambda w: w.importance()),
+        ("groups.arrow", ("queue",), lambda w: w.importance()),
         ("performance.json", ("queue",), lambda w: w.performance()),
         ("store/manifest.json", ("queue",), lambda w: w.store),
         ("store/payments.parquet", ("queue",), lambda w: w.case(_first(w))),

@@ -1,0 +1,89 @@
+"""Sums that lie ready are those of the file that they were made of, for any samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from lbsf_core.explain import importance
+from lbsf_core.explain.importance import GROUPINGS, By
+from lbsf_core.workspace.groups import read_groups, write_groups
+
+EMPTY = 17  # the sample that gets no payment
+
+
+@pytest.fixture(scope="module")
+def source(tiny_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny workspace's attributions in pieces that cut samples in two; one is empty."""
+    table = pq.read_table(tiny_workspace / "attributions.parquet")
+    rows = table.to_pandas()
+    of_segment = table.column_names[table.column_names.index("segment") :]
+    at = rows.index[rows["sample"] == EMPTY]
+    rows.loc[at[0], of_segment] = None
+    table = pa.Table.from_pandas(rows.drop(at[1:]), table.schema, preserve_index=False)
+    out = tmp_path_factory.mktemp("groups") / "attributions.parquet"
+    pq.write_table(table, out, row_group_size=37)
+    return out
+
+
+@pytest.fixture(scope="module")
+def groups(source: Path) -> Path:
+    out = source.with_name("groups.arrow")
+    write_groups(source, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def users(tiny_workspace: Path) -> pa.ChunkedArray:
+    return pq.read_table(tiny_workspace / "samples.parquet", columns=["user_id"])["user_id"]
+
+
+@pytest.mark.parametrize("by", GROUPINGS)
+@pytest.mark.parametrize("samples", [None, [0, 5, EMPTY, 41, 59], [33]])
+def test_the_same_as_adding_up_the_file(
+    source: Path, groups: Path, users: pa.ChunkedArray, by: By, samples: list[int] | None
+) -> None:
+    asked = None if samples is None else np.array(samples)
+    found, expected = (
+        read_groups(groups, by, asked, users),
+        importance.read_groups(source, by, samples),
+    )
+    assert found is not None
+    known = expected.names
+    if by == "kind":  # of a sample without a payment the file names no kind
+        assert set(found.names) == {name for name in known if name is not None}
+        known = tuple(name for name in known if name is not None)
+    assert found.names == known
+    take = [expected.names.index(name) for name in known]
+    np.testing.assert_allclose(found.values, expected.values[:, take], rtol=1e-6, atol=1e-7)
+    assert ((found.payments > 0) == (expected.payments[:, take] > 0)).all()
+    names = ["sample", "user_id"]
+    pd.testing.assert_frame_equal(
+        found.samples[names].astype({"sample": int, "user_id": str}),
+        expected.samples[names].astype({"sample": int, "user_id": str}),
+    )
+    one, other = importance.importance(found), importance.importance(expected)
+    other = other[other["group"].isin(known)].reset_index(drop=True)
+    figures = [name for name in one.columns if name != "group"]
+    assert one["group"].tolist() == other["group"].tolist()
+    np.testing.assert_allclose(one[figures], other[figures], rtol=1e-5, atol=1e-7)
+
+
+def test_every_sample_has_one_row(groups: Path, source: Path) -> None:
+    table = pa.ipc.open_file(str(groups)).read_all()
+    assert table["sample"].to_pylist() == list(range(60))
+    assert not table["paid"][EMPTY].as_py() and pc.sum(table["paid"]).as_py() == 59
+    assert table["kind"][EMPTY].as_py() == []
+    rows = pq.read_table(source).to_pandas()
+    one = rows[rows["sample"] == 3].groupby("kind")["attribution"].sum()
+    np.testing.assert_allclose(table["of_kind"][3].as_py(), one.sort_index(), rtol=1e-6)
+
+
+def test_nobody_has_no_groups(groups: Path, users: pa.ChunkedArray) -> None:
+    assert read_groups(groups, "kind", np.zeros(0, dtype=np.int64), users) is None
