@@ -31,6 +31,24 @@ from dashboard.scripts import FOREVER, STATIC
 PAGES = ("/", "/user", "/cohorts", "/model")
 
 
+#: Until the server's first words are on the page it says so; over Streamlit's own page, which is
+#: empty until then. Without `:has` (browsers before 2023) it would stay, so it is not shown there.
+_PLACE = b'<div id="root"></div>'
+_STARTING = """
+<style>
+  #lbsf-starting { display: none }
+  @supports selector(:has(*)) {
+    #lbsf-starting {
+      display: grid; place-items: center; position: fixed; inset: 0; pointer-events: none;
+      color-scheme: light dark; color: CanvasText; font: 1rem "Source Sans", sans-serif
+    }
+    body:has([data-testid="stElementContainer"], [role="dialog"]) #lbsf-starting { display: none }
+  }
+</style>
+<div id="lbsf-starting" role="status">Starting the dashboard…</div>
+""".encode()
+
+
 class Porch:
     """Answers for pages and files, and sends everything else on once the door is open; ASGI."""
 
@@ -38,14 +56,15 @@ class Porch:
         self.door = asyncio.Event()
         paths = [path for path in folder.rglob("*") if path.is_file()]
         self._files = {f"/{path.relative_to(folder).as_posix()}": path for path in paths}
-        self._page = folder / "index.html"
+        page = (folder / "index.html").read_bytes()
+        self._page = page.replace(_PLACE, _PLACE + _STARTING, 1)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         path = str(scope["path"])
         if scope["method"] == "GET" and path in PAGES:
-            body, headers = self._page.read_bytes(), {"Cache-Control": "no-cache"}
-            answer = Response(body, media_type="text/html", headers=headers)
+            headers = {"Cache-Control": "no-cache"}
+            answer = Response(self._page, media_type="text/html", headers=headers)
         elif scope["method"] == "GET" and path in self._files:
             body, kind = self._files[path].read_bytes(), guess_type(path)[0]
             answer = Response(body, media_type=kind, headers=FOREVER)
