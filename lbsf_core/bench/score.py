@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -23,6 +22,7 @@ from lbsf_core.machine import machine
 from lbsf_core.model.fields import TextEncoder
 from lbsf_core.model.lbsf import LBSF
 from lbsf_core.score.lean import Lean
+from lbsf_core.score.stream import threads_of_one_core
 
 #: Layers of the flat Transformer: its smallest serious size.
 LAYERS = 2
@@ -156,7 +156,7 @@ def _lean(model: Lean, passes: list[FoldedBatch]) -> float:
     cores = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(cores) as pool:
+        with threads_of_one_core(cores) as pool:
             start = time.perf_counter()
             list(pool.map(model.logits, passes))
             return time.perf_counter() - start

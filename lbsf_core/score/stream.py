@@ -120,7 +120,7 @@ def in_batches(
             if progress:
                 progress(done, total)
 
-    with _alone(model) as workers, ThreadPoolExecutor(workers) as pool:
+    with _alone(model) as workers, threads_of_one_core(workers) as pool:
         for part in store.parts(SAMPLES):
             yield part, counted(_asked(part, ask, pool, workers))
 
@@ -168,6 +168,15 @@ def _asked(store: FoldedStore, ask: Ask, pool: ThreadPoolExecutor, workers: int)
         waiting.append((batch, pool.submit(ask, batch)))
     for batch, found in waiting:
         yield batch, found.result()
+
+
+def threads_of_one_core(workers: int) -> ThreadPoolExecutor:
+    """Threads whose matrix products take one core each.
+
+    torch's setting reaches another thread only with the first operation there that could be shared
+    out; products before it take all cores, and threads of them wait for each other.
+    """
+    return ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,3 +92,17 @@ def test_a_fault_on_the_way_is_told_and_threads_come_back(
     with pytest.raises(RuntimeError, match="no"):
         score_stream(FoldedStore.open(tiny_store), Bundle.load(tiny_bundle))
     assert torch.get_num_threads() == threads
+
+
+def test_products_of_a_thread_take_one_core() -> None:
+    """The first thing that such a thread does; before it, torch has not said how many it may."""
+
+    def cores_taken() -> float:
+        left, right = torch.randn(512, 512), torch.randn(512, 512)
+        cpu, wall = time.process_time(), time.perf_counter()
+        while time.perf_counter() - wall < 0.5:
+            torch.mm(left, right)
+        return (time.process_time() - cpu) / (time.perf_counter() - wall)
+
+    with stream.threads_of_one_core(1) as pool:
+        assert pool.submit(cores_taken).result() < 1.3
