@@ -269,13 +269,13 @@ class Workspace(Portfolio, Nearest, Questions):
     def _importances(self, several: list[SampleFilter | None], by: By) -> list[pd.DataFrame]:
         """`importance` of several groups of samples; the file is read once."""
         from lbsf_core.explain.importance import importance
-        from lbsf_core.workspace.groups import read_groups
+        from lbsf_core.workspace.groups import stored_groups
 
         of = [None if chosen is None else self._numbers(chosen) for chosen in several]
         known = [numbers for numbers in of if numbers is not None]
         union = np.unique(np.concatenate(known)) if len(known) == len(of) else None
         users = self._tables.samples["user_id"]
-        groups = read_groups(self.checked.path(GROUPS), by, union, users)
+        groups = stored_groups(self.checked.path(GROUPS), by, union, users)
         if groups is None:
             return [pd.DataFrame(columns=["group", "samples"]) for _ in of]
         return [

@@ -31,6 +31,8 @@ from lbsf_core.explain.importance import By, Groups
 Ints = npt.NDArray[np.int64]
 
 _KINDS = b"kinds"
+#: Columns of the attributions that are added up by days before the cutoff.
+_TIMES = [f"{what}:{band}" for what in ("time", "payments") for band in BANDS]
 
 
 def write_groups(attributions: Path, out: Path) -> None:
@@ -58,7 +60,7 @@ def write_groups(attributions: Path, out: Path) -> None:
             writer.write_table(_added(rows, fields, kinds, schema))
 
 
-def read_groups(
+def stored_groups(
     path: Path, by: By, samples: Ints | None, user_ids: pa.ChunkedArray
 ) -> Groups | None:
     """The attributions of some samples by kind, field or time.
@@ -73,7 +75,6 @@ def read_groups(
         Groups without logits and money, whose `payments` are True where there is any; None of no
         sample.
     """
-    names: list[str] = []
     parts, held, numbers = [], [], []
     with pa.OSFile(str(path)) as source:
         whole = pa.ipc.open_file(source).schema
@@ -120,8 +121,7 @@ def _kinds(file: pq.ParquetFile) -> list[str]:
 
 def _whole_samples(file: pq.ParquetFile, fields: list[str]) -> Iterator[pa.Table]:
     """The rows of some samples at a time; what a part of the file cuts in two is put together."""
-    times = [f"{what}:{band}" for what in ("time", "payments") for band in BANDS]
-    columns = ["sample", "kind", "payments", "attribution", *fields, *times]
+    columns = ["sample", "kind", "payments", "attribution", *fields, *_TIMES]
     left: pa.Table | None = None
     for number in range(file.num_row_groups):
         rows = file.read_row_group(number, columns=columns)
@@ -136,8 +136,7 @@ def _whole_samples(file: pq.ParquetFile, fields: list[str]) -> Iterator[pa.Table
 
 def _added(rows: pa.Table, fields: list[str], kinds: list[str], schema: pa.Schema) -> pa.Table:
     """One row a sample of the rows of its merchants."""
-    times = [f"{what}:{band}" for what in ("time", "payments") for band in BANDS]
-    figures = [(name, "sum") for name in ("payments", *fields, *times)]
+    figures = [(name, "sum") for name in ("payments", *fields, *_TIMES)]
     # One thread: sums are the same each time.
     samples = rows.group_by("sample", use_threads=False).aggregate(figures).sort_by("sample")
     of_kind = rows.filter(pc.is_valid(rows["kind"])).select(["sample", "kind", "attribution"])
@@ -146,28 +145,22 @@ def _added(rows: pa.Table, fields: list[str], kinds: list[str], schema: pa.Schem
     of_kind = of_kind.group_by(["sample", "kind"], use_threads=False).aggregate(
         [("attribution", "sum")]
     )
-    of_kind = of_kind.sort_by([("sample", "ascending"), ("kind", "ascending")]).combine_chunks()
+    of_kind = of_kind.sort_by([("sample", "ascending"), ("kind", "ascending")])
     numbers = samples["sample"].to_numpy()
     ends = np.searchsorted(of_kind["sample"].to_numpy(), numbers, side="right")
     offsets = pa.array(np.concatenate([[0], ends]), pa.int32())
+    values = of_kind["attribution_sum"].cast(pa.float32())
     found = {
         "sample": samples["sample"],
         "paid": pc.greater(pc.fill_null(samples["payments_sum"], 0), 0),
-        "kind": _lists(offsets, of_kind["kind"]),
-        "of_kind": _lists(offsets, of_kind["attribution_sum"].cast(pa.float32())),
+        "kind": pa.ListArray.from_arrays(offsets, of_kind["kind"].combine_chunks()),
+        "of_kind": pa.ListArray.from_arrays(offsets, values.combine_chunks()),
     }
     found |= {name: pc.fill_null(samples[f"{name}_sum"], 0.0) for name in fields}
     for band in BANDS:
         paid = pc.greater(pc.fill_null(samples[f"payments:{band}_sum"], 0), 0)
         found[f"time:{band}"] = pc.if_else(paid, samples[f"time:{band}_sum"], None)
     return pa.table(found).select(schema.names).cast(schema)
-
-
-def _lists(offsets: pa.Array, values: pa.ChunkedArray) -> pa.Array:
-    whole = values.combine_chunks()
-    return pa.ListArray.from_arrays(
-        offsets, whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
-    )
 
 
 def _by_kind(

@@ -13,7 +13,7 @@ import pytest
 
 from lbsf_core.explain import importance
 from lbsf_core.explain.importance import GROUPINGS, By
-from lbsf_core.workspace.groups import read_groups, write_groups
+from lbsf_core.workspace.groups import stored_groups, write_groups
 
 EMPTY = 17  # the sample that gets no payment
 
@@ -51,7 +51,7 @@ def test_the_same_as_adding_up_the_file(
 ) -> None:
     asked = None if samples is None else np.array(samples)
     found, expected = (
-        read_groups(groups, by, asked, users),
+        stored_groups(groups, by, asked, users),
         importance.read_groups(source, by, samples),
     )
     assert found is not None
@@ -86,4 +86,4 @@ def test_every_sample_has_one_row(groups: Path, source: Path) -> None:
 
 
 def test_nobody_has_no_groups(groups: Path, users: pa.ChunkedArray) -> None:
-    assert read_groups(groups, "kind", np.zeros(0, dtype=np.int64), users) is None
+    assert stored_groups(groups, "kind", np.zeros(0, dtype=np.int64), users) is None
