@@ -19,12 +19,12 @@ from dashboard.gate import given_socket
 
 def quick_start() -> None:
     """All of it; before Streamlit's command."""
-    send_at_once()
+    bind_socket()
     scan_no_packages()
     warn_of_no_shell()
 
 
-def send_at_once() -> None:
+def bind_socket() -> None:
     """Let Streamlit listen on the socket that `serve` opened, or bind its own with `TCP_NODELAY`.
 
     asyncio switches Nagle's algorithm off on sockets that say they are TCP; the one that Streamlit

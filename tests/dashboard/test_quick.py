@@ -11,14 +11,14 @@ from streamlit.components.v2.component_manager import BidiComponentManager
 from streamlit.web.server.starlette import starlette_server
 
 from dashboard.gate import SOCKET_ENV
-from dashboard.quick import scan_no_packages, send_at_once, warn_of_no_shell
+from dashboard.quick import bind_socket, scan_no_packages, warn_of_no_shell
 
 
 def test_connections_to_streamlits_socket_do_not_wait(monkeypatch):
     monkeypatch.setattr(starlette_server, "_bind_socket", starlette_server._bind_socket)
-    send_at_once()
+    bind_socket()
     once = starlette_server._bind_socket
-    send_at_once()
+    bind_socket()
     assert starlette_server._bind_socket is once
     with starlette_server._bind_socket("127.0.0.1", 0, 1) as server:
         server.setblocking(True)
@@ -32,7 +32,7 @@ def test_connections_to_streamlits_socket_do_not_wait(monkeypatch):
 
 def test_streamlit_listens_on_the_socket_that_it_was_given(monkeypatch):
     monkeypatch.setattr(starlette_server, "_bind_socket", starlette_server._bind_socket)
-    send_at_once()
+    bind_socket()
     with socket.create_server(("127.0.0.1", 0)) as opened:
         monkeypatch.setenv(SOCKET_ENV, str(os.dup(opened.fileno())))
         with starlette_server._bind_socket("127.0.0.1", 1, 1) as server:
