@@ -18,8 +18,10 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## the dashboard on the demo workspace
 	$(BIN)/lbsf demo
 
+# Two workers, a file at a time: most tests use one core. In the order of the files, since those that
+# drive a browser come last in each worker (see tests/conftest.py).
 test: $(STAMP)  ## every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)  ## style, types, import contracts
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from string import Formatter
 from typing import Literal
@@ -123,6 +124,10 @@ class Catalogue:
         Raises:
             LbsfError: it is unreadable, makes no sense, or has a vague sentence; names the code.
         """
+        return _shipped() if path is None else cls._read(path)
+
+    @classmethod
+    def _read(cls, path: str | Path | None) -> Catalogue:
         data, where = read_toml(path, "reasons.toml")
         try:
             return check_catalogue(_parse(Table(data, where), where))
@@ -175,6 +180,11 @@ class Catalogue:
         if all(kinds.nameless(name) for name in merchants):
             return speech.who["kind"].format(kind=told)
         return speech.who["both"].format(kind=told, merchants=speech.merchants(merchants))
+
+
+@cache
+def _shipped() -> Catalogue:
+    return Catalogue._read(None)
 
 
 def check_catalogue(catalogue: Catalogue) -> Catalogue:

@@ -204,7 +204,7 @@ def choose(
     gone = np.zeros(0, dtype=np.int64)
     level, least = whole, LEAST_EFFECT
     added = sign * lone[rest]
-    while rest and len(chosen) < MOST:
+    while rest:
         # What it does by itself and after the others: a history that has lost much answers wildly.
         worth = np.minimum(sign * lone[rest], added)
         best = int(np.argmax(worth))
@@ -217,6 +217,8 @@ def choose(
         level -= sign * float(added[best])
         gone = np.union1d(gone, taken)
         rest = [at for at in rest if not _shared(found[at].rows, taken)]
+        if not rest or len(chosen) == MOST:  # nothing is left to ask
+            break
         without = yield [np.union1d(gone, found[at].rows) for at in rest]
         added = sign * (level - without)
     return chosen

@@ -45,9 +45,16 @@ def open_row(page: Page, row: int) -> None:
 
 
 def click(page: Page, mark: Locator) -> None:
-    """Click a mark inside a plotly chart, which plotly's own drag layer covers."""
+    """Click a mark inside a plotly chart, which plotly's own drag layer covers.
+
+    Like Playwright's own click only once it stands still: a page that is still being drawn moves it.
+    """
     mark.scroll_into_view_if_needed()
-    box = mark.bounding_box()
+    idle(page)
+    box, before = mark.bounding_box(), None
+    while box != before:
+        page.wait_for_timeout(100)
+        box, before = mark.bounding_box(), box
     assert box is not None
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
 
