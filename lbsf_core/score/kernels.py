@@ -45,16 +45,19 @@ _Q = tuple(
         *(-7.37332916720468e-03, -1.42647390514189e-02),
     )
 )
+#: Least variance within a merchant, and what is added to it.
+_NONE, _LEAST = np.float32(0), np.float32(1e-4)
 _HALF, _ROOT_HALF, _FARTHEST = np.float32(0.5), np.float32(0.5**0.5), np.float32(4)
 #: Days from 0000-03-01 to 1970-01-01, and in 400, 100 and 4 years; see `_day_of_month`.
 _TO_1970, _DAYS_400, _DAYS_100, _DAYS_4 = 719_468, 146_097, 36_524, 1_460
 
 
-def _compiled(function: Any) -> Any:
+def compiled(function: Any) -> Any:
+    """A loop in machine code, which lets other threads run meanwhile."""
     return numba.njit(nogil=True, cache=True, fastmath=_MATHS, error_model="numpy")(function)
 
 
-@_compiled
+@compiled
 def _mix(value: Any) -> Any:
     value = value ^ (value >> _S30)
     value = value * _FIRST
@@ -63,7 +66,7 @@ def _mix(value: Any) -> Any:
     return value ^ (value >> _S31)
 
 
-@_compiled
+@compiled
 def _bucket(value: Any, kind: Any, buckets: Any) -> Any:
     value = _mix(value + kind)
     if buckets & (buckets - _ONE):
@@ -71,7 +74,7 @@ def _bucket(value: Any, kind: Any, buckets: Any) -> Any:
     return np.int64(value & (buckets - _ONE))  # a power of two needs no division
 
 
-@_compiled
+@compiled
 def _last_few(text: Any, i: Any, size: Any, weight: Any, row: Any) -> Any:
     """Add the n-grams that begin near the end of a text; returns how many."""
     buckets, count = np.uint64(weight.shape[0]), 0
@@ -87,7 +90,7 @@ def _last_few(text: Any, i: Any, size: Any, weight: Any, row: Any) -> Any:
     return count
 
 
-@_compiled
+@compiled
 def text_vectors(data: Any, starts: Any, ends: Any, weight: Any, found: Any) -> None:
     """Mean n-gram vector of each text: `model.text.hash_texts` and a bag of rows in one.
 
@@ -144,7 +147,7 @@ def text_vectors(data: Any, starts: Any, ends: Any, weight: Any, found: Any) -> 
             row[d] *= share
 
 
-@_compiled
+@compiled
 def gelu(rows: Any, bias: Any) -> None:
     """Add a bias and apply GELU (by the error function, to 1e-6), in place.
 
@@ -167,7 +170,7 @@ def gelu(rows: Any, bias: Any) -> None:
             row[d] = _HALF * value + _HALF * value * (p / q)
 
 
-@_compiled
+@compiled
 def distances(times: Any, offsets: Any, cutoffs: Any, recency: Any, gap: Any) -> None:
     """Days from each payment to its cutoff, and since the one before at its merchant.
 
@@ -186,7 +189,7 @@ def distances(times: Any, offsets: Any, cutoffs: Any, recency: Any, gap: Any) ->
         gap[offsets[s]] = np.nan
 
 
-@_compiled
+@compiled
 def _day_of_month(day: Any) -> Any:
     """1 to 31, from days since 1970: years begin in March, so that a leap day comes last."""
     in_era = (day + _TO_1970) % _DAYS_400
@@ -196,7 +199,7 @@ def _day_of_month(day: Any) -> Any:
     return in_year - (153 * month + 2) // 5 + 1
 
 
-@_compiled
+@compiled
 def _between(value: Any, knots: Any, count: Any) -> Any:
     """The knot below a value and how far it is towards the next; beyond the ends the end knot."""
     low = 0
@@ -206,7 +209,7 @@ def _between(value: Any, knots: Any, count: Any) -> Any:
     return low, min(max(share, 0.0), 1.0)
 
 
-@_compiled
+@compiled
 def encode(
     first: Any,
     last: Any,
@@ -286,7 +289,7 @@ def encode(
             x[d] += later[d]
 
 
-@_compiled
+@compiled
 def pool(
     first: Any,
     last: Any,
@@ -321,7 +324,29 @@ def pool(
             into[heads + 1, d] += x[d] * x[d]
 
 
-@_compiled
+@compiled
+def divide(offsets: Any, shares: Any, sums: Any) -> None:
+    """Make means and deviations of what `pool` has summed.
+
+    Args:
+        offsets: (S + 1,).
+        shares: (S, H) float32 and more.
+        sums: (S, H + 2, D) float32 and more, written over.
+    """
+    heads, width = shares.shape[1], sums.shape[2]
+    for s in range(len(offsets) - 1):
+        into, count = sums[s], np.float32(offsets[s + 1] - offsets[s])
+        for h in range(heads):
+            share = shares[s, h]
+            for d in range(width):
+                into[h, d] /= share
+        for d in range(width):
+            mean, square = into[heads, d] / count, into[heads + 1, d] / count
+            into[heads, d] = mean
+            into[heads + 1, d] = np.sqrt(max(square - mean * mean, _NONE) + _LEAST)
+
+
+@compiled
 def figures(times: Any, offsets: Any, cutoffs: Any, amounts: Any, near: Any, found: Any) -> None:
     """What `model.merchant.segment_statistics` counts of each segment, before its logarithms.
 
@@ -359,7 +384,7 @@ def figures(times: Any, offsets: Any, cutoffs: Any, amounts: Any, near: Any, fou
         row[8], row[9], row[10] = mean, spread / max(mean, 1e-3), recent / count
 
 
-@_compiled
+@compiled
 def bins(
     offsets: Any,
     recency: Any,

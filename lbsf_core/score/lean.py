@@ -4,7 +4,7 @@
     payments   some at a time, so that they stay in the cache: all fields summed and normed in one
                loop, the payment block's matrix products by torch, then into their segment's sums
     segments   sums -> merchant vectors, by the model's own layers
-    users      `LBSF.logits_of_segments`
+    users      relations, pooling and head (`related.py`)
 
 Training, explanations and GPUs use the model itself; what is here only scores. A test holds both
 to the same logits.
@@ -38,7 +38,9 @@ from lbsf_core.model.ragged import NORM_EPSILON, segment_sum
 from lbsf_core.model.recency import DAYS
 from lbsf_core.model.rhythm import CHANNELS as RHYTHM
 from lbsf_core.model.rhythm import LARGEST
-from lbsf_core.score import kernels
+from lbsf_core.score import kernels, user_kernels
+from lbsf_core.score.products import after_norm, in_fours, product
+from lbsf_core.score.related import Related
 from lbsf_core.score.texts import Texts
 
 #: Texts that are remembered of each field: about 60 MB.
@@ -66,8 +68,10 @@ class _Text:
         return cls(encoder.field.name, texts, weight, encoder.project.bias * gate)
 
     def table(self, words: tuple[str, ...]) -> Tensor:
-        """(U, D) one row a distinct text."""
-        return torch.addmm(self.bias, torch.from_numpy(self.texts.vectors(words)), self.weight)
+        """(U, D) one row a distinct text; in fours."""
+        vectors = torch.zeros(in_fours(len(words)), len(self.weight))
+        vectors[: len(words)] = torch.from_numpy(self.texts.vectors(words))
+        return torch.addmm(self.bias, vectors, self.weight)
 
 
 @dataclass(frozen=True)
@@ -121,15 +125,20 @@ class Lean:
         self._sizes = np.array([len(at.knots) for at in every])
         self._starts = np.array([at.start for at in every])
 
-        first, last = model.payment_block[0], model.payment_block[-1]
-        assert isinstance(first, nn.Linear)  # noqa: S101 - for the type checker
-        assert isinstance(last, nn.Linear)  # noqa: S101
-        norm, scores = model.payment_norm, model.merchants.scores
-        self._into = (first.weight * norm.weight).T.contiguous()
-        self._into_bias = (first.bias + first.weight @ norm.bias).numpy()
-        self._back, self._back_bias = last.weight.T.contiguous(), last.bias.numpy()
+        merchants, mix = model.merchants, model.merchants.mix
+        self._into, bias = after_norm(model.payment_norm, model.payment_block[0])
+        self._back, later = product(model.payment_block[-1])
+        self._into_bias, self._back_bias = bias.numpy(), later.numpy()
         # Scores are squashed into (-10, 10), see `segment_softmax`.
-        self._scores, self._scores_bias = scores.weight.T / 10.0, scores.bias / 10.0
+        self._scores, self._scores_bias = product(merchants.scores, 10.0)
+        self._pooled, bias = product(merchants.pooled)
+        self._statistics, later = product(merchants.statistics)
+        self._pooled_bias = bias + later
+        norm = merchants.norm
+        self._mix_norm = tuple(part.numpy() for part in (norm.weight, norm.bias))
+        self._mix, self._mix_bias = product(mix[-1])
+        self._none = np.zeros(model.config.width, dtype=np.float32)
+        self._related = Related(model)
 
     def clear(self) -> None:
         """Forget every text."""
@@ -142,7 +151,7 @@ class Lean:
             users = torch.from_numpy(batch.user_offsets)
             states = self.states(batch)
             totals = segment_sum(states.sums, users)
-            found = self.model.logits_of_segments(states.vectors, states.days, users, totals)
+            found = self._related.logits(states.vectors, states.days, batch.user_offsets, totals)
             return found.double().numpy()
 
     def states(self, batch: FoldedBatch) -> States:
@@ -158,22 +167,25 @@ class Lean:
             return States(vectors, self._over_time(batch, read), days)
 
     def _payments(self, batch: FoldedBatch, read: _Read) -> tuple[Tensor, Tensor]:
-        """(S, H + 2, D) sums over each segment's payments and (S, H) of their weights."""
-        payments, segments = len(batch.amounts), len(batch.merchants)
+        """(S, H + 2, D) sums over each segment's payments and (S, H) of their weights; in fours."""
+        payments, segments = len(batch.amounts), in_fours(len(batch.merchants))
         width, heads = self.model.config.width, self.model.config.heads
-        sums, shares = torch.zeros(segments, heads + 2, width), torch.zeros(segments, heads)
+        sums, shares = torch.zeros(segments, heads + 2, width), torch.ones(segments, heads)
+        shares[: len(batch.merchants)] = 0.0
         table, of_segments, singles = self._table(batch)
         values = np.stack(
             [read.number(e) for e, _ in self._numbers] + [read.distance(n) for n in self._distances]
         )
-        fused, normed = torch.empty(BLOCK, width), torch.empty(BLOCK, width)
-        hidden, weights = torch.empty(BLOCK, 2 * width), torch.ones(BLOCK, heads)
+        room = in_fours(min(BLOCK, payments))
+        fused, normed = torch.zeros(room, width), torch.zeros(room, width)
+        hidden, weights = torch.empty(room, 2 * width), torch.ones(room, heads)
         wall = read.wall_clock()
         begins = range(0, payments, BLOCK)
         at = np.searchsorted(batch.offsets, np.array(begins), side="right") - 1
         for first, segment in zip(begins, at, strict=True):
             last = min(first + BLOCK, payments)
-            x, y, h, w = (part[: last - first] for part in (fused, normed, hidden, weights))
+            rows = in_fours(last - first)
+            x, y, h, w = (part[:rows] for part in (fused, normed, hidden, weights))
             kernels.encode(
                 *(first, last, segment, batch.offsets, table, of_segments, singles, values),
                 *(self._knots, self._sizes, self._starts, wall, self._calendar),
@@ -211,18 +223,24 @@ class Lean:
         return torch.cat(tables).numpy(), of_segments, np.stack(singles) if singles else none
 
     def _merchants(self, batch: FoldedBatch, read: _Read, sums: Tensor, shares: Tensor) -> Tensor:
-        """(S, D) merchant vectors: `MerchantAggregation.forward` from its sums on."""
-        merchants, heads = self.model.merchants, self.model.config.heads
-        counts = torch.from_numpy(np.diff(batch.offsets)).to(sums.dtype)[:, None]
-        sums[:, :heads] /= shares[:, :, None]
-        sums[:, heads:] /= counts[:, :, None]
-        mean, square = sums[:, heads], sums[:, heads + 1]
-        square.sub_(mean * mean).clamp_min_(0.0).add_(1e-4).sqrt_()
+        """(S, D) merchant vectors: `MerchantAggregation.forward` from its sums on, written over."""
+        merchants, segments = self.model.merchants, len(batch.merchants)
         figures = torch.from_numpy(read.figures()).to(merchants.mean)
-        scaled = ((figures - merchants.mean) / merchants.scale).clamp_(-6.0, 6.0)
-        pooled = merchants.pooled(sums.flatten(1)) + merchants.statistics(scaled)
-        vectors: Tensor = merchants.mix(merchants.norm(pooled))
-        return vectors
+        scaled = torch.zeros(len(sums), figures.shape[1])
+        scaled[:segments] = ((figures - merchants.mean) / merchants.scale).clamp_(-6.0, 6.0)
+        kernels.divide(batch.offsets, shares.numpy(), sums.numpy())
+        vectors = torch.empty(len(sums), self.model.config.width)
+        for first in range(0, len(sums), BLOCK):
+            some = slice(first, first + BLOCK)
+            pooled = torch.addmm(self._pooled_bias, sums[some].flatten(1), self._pooled)
+            pooled.addmm_(scaled[some], self._statistics)
+            normed = torch.empty_like(pooled)
+            user_kernels.norm(
+                *(pooled.numpy(), NORM_EPSILON, *self._mix_norm, self._none, normed.numpy())
+            )
+            kernels.gelu(normed.numpy(), self._none)
+            torch.addmm(self._mix_bias, normed, self._mix, out=vectors[some])
+        return vectors[:segments]
 
     def _over_time(self, batch: FoldedBatch, read: _Read) -> Tensor:
         """(S, K) float64 what each segment adds to its user's rhythm and levels."""

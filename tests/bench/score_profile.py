@@ -100,7 +100,7 @@ def main() -> None:
                 lambda: one._merchants(batch, read, sums.clone(), shares.clone())
             ),
             "relations, users, head": seconds(
-                lambda: model.logits_of_segments(states.vectors, states.days, users, totals)
+                lambda: one._related.logits(states.vectors, states.days, batch.user_offsets, totals)
             ),
         }
         whole = seconds(cold)

@@ -47,7 +47,7 @@ def open_row(page: Page, row: int) -> None:
 def click(page: Page, mark: Locator) -> None:
     """Click a mark inside a plotly chart, which plotly's own drag layer covers.
 
-    Like Playwright's own click only once it stands still: a page that is still being drawn moves it.
+    Only once it stands still, as Playwright does: a page that is still being drawn moves it.
     """
     mark.scroll_into_view_if_needed()
     idle(page)

@@ -1,0 +1,182 @@
+"""Relations, users and head of the forward pass: the same function as `LBSF.logits_of_segments`.
+
+    merchants  norms and attention in compiled loops, a user at a time; matrix products by torch
+    users      pooled in a loop over their merchants; rhythm, levels and head by the model's layers
+
+Some users at a time, so that what their merchants become on the way stays in the cache. The model's
+own layers put users of like size side by side instead, and write and read everything some thirty
+times; a user has few merchants, and each such operation also costs Python's lock, which the other
+threads wait for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lbsf_core.fold.batch import Ints
+from lbsf_core.model.lbsf import LBSF
+from lbsf_core.model.ragged import NORM_EPSILON, length_buckets
+from lbsf_core.model.relation import Bucket, RelationLayer, UserPooling
+from lbsf_core.score import kernels, user_kernels
+from lbsf_core.score.products import after_norm, in_fours, product
+
+#: Merchants that go through the layers together; a user's are never parted.
+BLOCK = 2_048
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A relation layer. What follows a norm has its gain and bias in it."""
+
+    heads: int
+    scale: float  # of attention's scores
+    read: Tensor  # (D, 3 D)
+    read_bias: Tensor
+    out: Tensor  # (D, D)
+    out_bias: Tensor
+    up: Tensor  # (D, 2 D)
+    up_bias: Tensor
+    down: Tensor  # (2 D, D)
+    down_bias: Tensor
+
+    @classmethod
+    def of(cls, layer: RelationLayer) -> _Layer:
+        """From a model's layer; call it without gradients."""
+        norm, up, down = layer.feed[0], layer.feed[1], layer.feed[4]
+        width = layer.out.in_features
+        return cls(
+            layer.heads,
+            0.0 if layer.uniform else (width // layer.heads) ** -0.5,
+            *after_norm(layer.norm, layer.query_key_value),
+            *product(layer.out),
+            *after_norm(norm, up),
+            *product(down),
+        )
+
+    def __call__(self, merchants: Tensor, offsets: Ints, one: Tensor, none: Tensor) -> None:
+        """Relate (n, D) merchants of some users, in place; `one`, `none`: (D,) of ones, zeros."""
+        normed = torch.empty_like(merchants)
+        _norm(merchants, one, none, self.out_bias, normed)
+        read = torch.addmm(self.read_bias, normed, self.read)
+        mixed = normed  # not needed any more
+        user_kernels.attend(read.numpy(), offsets, self.heads, self.scale, mixed.numpy())
+        merchants.addmm_(mixed, self.out)
+        _norm(merchants, one, none, self.down_bias, normed)
+        hidden = normed @ self.up
+        kernels.gelu(hidden.numpy(), self.up_bias.numpy())
+        merchants.addmm_(hidden, self.down)
+
+
+@dataclass(frozen=True)
+class _Pooling:
+    """How merchants become users."""
+
+    uniform: bool  # every merchant of a user weighs the same
+    gain: Tensor
+    bias: Tensor
+    hidden: Tensor  # (D, D)
+    hidden_bias: Tensor
+    score: Tensor  # (D, 1)
+    score_bias: Tensor
+    signal: Tensor  # (D, D)
+    signal_bias: Tensor
+    empty: Tensor  # (4 D,)
+
+    @classmethod
+    def of(cls, users: UserPooling) -> _Pooling:
+        """From a model's layer; call it without gradients."""
+        return cls(
+            users.uniform,
+            users.norm.weight,
+            users.norm.bias,
+            *product(users.hidden),
+            # Scores are squashed into (-10, 10), see `segment_softmax`; signals into (-6, 6).
+            *product(users.score, 10.0),
+            *product(users.signal, 6.0),
+            users.empty,
+        )
+
+    def __call__(self, merchants: Tensor, offsets: Ints, none: Tensor, users: Tensor) -> None:
+        """Write (b, 4 D) users of (n, D) merchants."""
+        normed = torch.empty_like(merchants)
+        _norm(merchants, self.gain, self.bias, none, normed)
+        if self.uniform:
+            weights = torch.ones(len(normed))
+        else:
+            hidden = torch.addmm(self.hidden_bias, normed, self.hidden).tanh_()
+            weights = torch.addmm(self.score_bias, hidden, self.score)[:, 0]
+            weights = weights.tanh_().mul_(10.0).exp_()
+        signals = torch.addmm(self.signal_bias, normed, self.signal).tanh_().mul_(6.0).exp_()
+        read = (part.numpy() for part in (normed, weights, signals))
+        user_kernels.pool_users(*read, offsets, users.numpy())
+        users[:, 3 * normed.shape[1] :].log1p_()
+        users[torch.from_numpy(np.diff(offsets) == 0)] = self.empty
+
+
+class Related:
+    """What comes after merchant vectors. Later changes of the model are not seen in its layers.
+
+    Args:
+        model: on a CPU, in single precision; call it without gradients.
+    """
+
+    def __init__(self, model: LBSF) -> None:
+        self.model = model
+        self._layers = [
+            _Layer.of(layer) for layer in model.relations if isinstance(layer, RelationLayer)
+        ]
+        self._pooling = _Pooling.of(model.users)
+        width = model.config.width
+        self._one, self._none = torch.ones(width), torch.zeros(width)
+        parts = (part for part in (model.rhythm, model.levels) if part is not None)
+        self._sizes = [len(part.segment_mean) for part in parts]
+
+    def logits(self, vectors: Tensor, days: Tensor, offsets: Ints, totals: Tensor) -> Tensor:
+        """(B,) logits of users.
+
+        Args:
+            vectors: (S, D) merchant vectors before relations, user by user.
+            days: (S, DAYS) when each was paid.
+            offsets: (B + 1,) where each user's merchants begin.
+            totals: (B, K) sums over each user's segments.
+        """
+        model, count, width = self.model, len(offsets) - 1, self.model.config.width
+        if model.meetings is not None and len(vectors):
+            counts = torch.from_numpy(offsets)
+            buckets = [Bucket(rows, counts) for rows in length_buckets(counts.diff())]
+            vectors = model.meetings(vectors, days, buckets)
+        users = torch.zeros(in_fours(count), UserPooling.PARTS * width)
+        for first, last in _some(offsets):
+            begin, end = int(offsets[first]), int(offsets[last])
+            merchants = torch.zeros(in_fours(end - begin), width)
+            merchants[: end - begin] = vectors[begin:end]
+            at = offsets[first : last + 1] - begin
+            for layer in self._layers:
+                layer(merchants, at, self._one, self._none)
+            self._pooling(merchants, at, self._none, users[first:last])
+        totals = functional.pad(totals, (0, 0, 0, len(users) - count))
+        parts = torch.split(totals.to(users.dtype), self._sizes, dim=1)
+        logits: Tensor = model.head(model.forecast(model.join(users, parts)))[:count, 0]
+        return logits
+
+
+def _norm(rows: Tensor, gain: Tensor, bias: Tensor, later: Tensor, normed: Tensor) -> None:
+    """`user_kernels.norm` of tensors."""
+    parts = (part.numpy() for part in (gain, bias, later, normed))
+    user_kernels.norm(rows.numpy(), NORM_EPSILON, *parts)
+
+
+def _some(offsets: Ints) -> Iterator[tuple[int, int]]:
+    """First and last (not included) of users whose merchants are `BLOCK` at most, or of one."""
+    first, count = 0, len(offsets) - 1
+    while first < count:
+        last = int(np.searchsorted(offsets, offsets[first] + BLOCK, side="right")) - 1
+        last = min(max(last, first + 1), count)
+        yield first, last
+        first = last
