@@ -147,11 +147,13 @@ class Lean:
 
     def logits(self, batch: FoldedBatch) -> Floats:
         """(B,) logits of default, as `scorer.batch_logits` gives them."""
+        return self.logits_of(self.states(batch), batch.user_offsets)
+
+    def logits_of(self, states: States, user_offsets: Ints) -> Floats:
+        """(B,) logits of users put together from the states of their segments."""
         with torch.inference_mode():
-            users = torch.from_numpy(batch.user_offsets)
-            states = self.states(batch)
-            totals = segment_sum(states.sums, users)
-            found = self._related.logits(states.vectors, states.days, batch.user_offsets, totals)
+            totals = segment_sum(states.sums, torch.from_numpy(user_offsets))
+            found = self._related.logits(states.vectors, states.days, user_offsets, totals)
             return found.double().numpy()
 
     def states(self, batch: FoldedBatch) -> States:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import isfinite, nan
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,6 +25,9 @@ from lbsf_core.fold.batch import DAY, FoldedBatch, Strings
 from lbsf_core.model.bundle import Bundle
 from lbsf_core.model.lbsf import LBSF, States
 from lbsf_core.score.calibration import Calibration
+
+if TYPE_CHECKING:  # it loads a compiler
+    from lbsf_core.score.lean import Lean
 
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
@@ -48,19 +52,30 @@ class LiveSample:
         bundle: the model and its calibration.
         batch: one sample, folded without caps.
         window_days: of the fold; payments before it are not seen.
+        lean: the bundle's model in compiled loops, one for all samples: a payment then costs a
+            third. By default the model itself, which needs no compiler.
 
     Raises:
-        LbsfError: the batch holds more or fewer samples than one, or the model reads the gap to
-            payments at other merchants (`ModelConfig.user_gap`).
+        LbsfError: the batch holds more or fewer samples than one, the model reads the gap to
+            payments at other merchants (`ModelConfig.user_gap`), or the loops are another model's.
     """
 
     def __init__(
-        self, bundle: Bundle, batch: FoldedBatch, *, window_days: int | None = None
+        self,
+        bundle: Bundle,
+        batch: FoldedBatch,
+        *,
+        window_days: int | None = None,
+        lean: Lean | None = None,
     ) -> None:
         if len(batch) != 1:
             raise LbsfError(f"a live sample is one; the batch holds {len(batch)}.")
         check_by_merchant(bundle.model)
+        if lean is not None and lean.model is not bundle.model:
+            raise LbsfError("these compiled loops are of another model; give `Lean(bundle.model)`.")
         self._model: LBSF = bundle.model.eval()
+        self._lean = lean
+        self._encode = self._model.segment_states if lean is None else lean.states
         self._calibration = Calibration(**bundle.calibration)
         cutoff = int(batch.cutoffs[0])
         self._since = cutoff - window_days * DAY if window_days else np.iinfo(np.int64).min
@@ -70,7 +85,7 @@ class LiveSample:
         self._place = {name: at for at, name in enumerate(names)}
         self._segments = [batch.keep(segment == at) for at in range(len(names))]
         with torch.inference_mode():
-            self._states = self._model.segment_states(batch)
+            self._states = self._encode(batch)
             self.logit = self._score()
 
     @property
@@ -116,7 +131,7 @@ class LiveSample:
         given = {"description": description, **(extra or {})}
         segment = _with_payment(before, merchant, time, float(amount), given)
         with torch.inference_mode():
-            fresh = self._model.segment_states(segment)
+            fresh = self._encode(segment)
             if at is None:
                 self._place[merchant] = len(self._segments)
                 self._segments.append(segment)
@@ -130,6 +145,8 @@ class LiveSample:
         return self.logit
 
     def _score(self) -> float:
+        if self._lean is not None:
+            return float(self._lean.logits_of(self._states, np.array([0, len(self._states)]))[0])
         offsets = torch.tensor([0, len(self._states)], device=self._states.vectors.device)
         totals = self._states.sums.sum(dim=0, keepdim=True)
         logits = self._model.logits_of_segments(

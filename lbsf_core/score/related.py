@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -25,6 +26,8 @@ from lbsf_core.model.ragged import NORM_EPSILON, length_buckets
 from lbsf_core.model.relation import Bucket, RelationLayer, UserPooling
 from lbsf_core.score import kernels, user_kernels
 from lbsf_core.score.products import after_norm, in_fours, product
+
+Vector = npt.NDArray[np.float32]
 
 #: Merchants that go through the layers together; a user's are never parted.
 BLOCK = 2_048
@@ -39,27 +42,33 @@ class _Layer:
     read: Tensor  # (D, 3 D)
     read_bias: Tensor
     out: Tensor  # (D, D)
-    out_bias: Tensor
+    out_bias: Vector
     up: Tensor  # (D, 2 D)
-    up_bias: Tensor
+    up_bias: Vector
     down: Tensor  # (2 D, D)
-    down_bias: Tensor
+    down_bias: Vector
 
     @classmethod
     def of(cls, layer: RelationLayer) -> _Layer:
         """From a model's layer; call it without gradients."""
-        norm, up, down = layer.feed[0], layer.feed[1], layer.feed[4]
-        width = layer.out.in_features
+        read, read_bias = after_norm(layer.norm, layer.query_key_value)
+        out, out_bias = product(layer.out)
+        up, up_bias = after_norm(layer.feed[0], layer.feed[1])
+        down, down_bias = product(layer.feed[4])
         return cls(
-            layer.heads,
-            0.0 if layer.uniform else (width // layer.heads) ** -0.5,
-            *after_norm(layer.norm, layer.query_key_value),
-            *product(layer.out),
-            *after_norm(norm, up),
-            *product(down),
+            heads=layer.heads,
+            scale=0.0 if layer.uniform else (len(out) // layer.heads) ** -0.5,
+            read=read,
+            read_bias=read_bias,
+            out=out,
+            out_bias=out_bias.numpy(),
+            up=up,
+            up_bias=up_bias.numpy(),
+            down=down,
+            down_bias=down_bias.numpy(),
         )
 
-    def __call__(self, merchants: Tensor, offsets: Ints, one: Tensor, none: Tensor) -> None:
+    def __call__(self, merchants: Tensor, offsets: Ints, one: Vector, none: Vector) -> None:
         """Relate (n, D) merchants of some users, in place; `one`, `none`: (D,) of ones, zeros."""
         normed = torch.empty_like(merchants)
         _norm(merchants, one, none, self.out_bias, normed)
@@ -69,7 +78,7 @@ class _Layer:
         merchants.addmm_(mixed, self.out)
         _norm(merchants, one, none, self.down_bias, normed)
         hidden = normed @ self.up
-        kernels.gelu(hidden.numpy(), self.up_bias.numpy())
+        kernels.gelu(hidden.numpy(), self.up_bias)
         merchants.addmm_(hidden, self.down)
 
 
@@ -78,8 +87,8 @@ class _Pooling:
     """How merchants become users."""
 
     uniform: bool  # every merchant of a user weighs the same
-    gain: Tensor
-    bias: Tensor
+    gain: Vector  # of the norm
+    bias: Vector
     hidden: Tensor  # (D, D)
     hidden_bias: Tensor
     score: Tensor  # (D, 1)
@@ -93,8 +102,8 @@ class _Pooling:
         """From a model's layer; call it without gradients."""
         return cls(
             users.uniform,
-            users.norm.weight,
-            users.norm.bias,
+            users.norm.weight.numpy(),
+            users.norm.bias.numpy(),
             *product(users.hidden),
             # Scores are squashed into (-10, 10), see `segment_softmax`; signals into (-6, 6).
             *product(users.score, 10.0),
@@ -102,7 +111,7 @@ class _Pooling:
             users.empty,
         )
 
-    def __call__(self, merchants: Tensor, offsets: Ints, none: Tensor, users: Tensor) -> None:
+    def __call__(self, merchants: Tensor, offsets: Ints, none: Vector, users: Tensor) -> None:
         """Write (b, 4 D) users of (n, D) merchants."""
         normed = torch.empty_like(merchants)
         _norm(merchants, self.gain, self.bias, none, normed)
@@ -133,7 +142,7 @@ class Related:
         ]
         self._pooling = _Pooling.of(model.users)
         width = model.config.width
-        self._one, self._none = torch.ones(width), torch.zeros(width)
+        self._one, self._none = np.ones(width, np.float32), np.zeros(width, np.float32)
         parts = (part for part in (model.rhythm, model.levels) if part is not None)
         self._sizes = [len(part.segment_mean) for part in parts]
 
@@ -166,10 +175,9 @@ class Related:
         return logits
 
 
-def _norm(rows: Tensor, gain: Tensor, bias: Tensor, later: Tensor, normed: Tensor) -> None:
+def _norm(rows: Tensor, gain: Vector, bias: Vector, later: Vector, normed: Tensor) -> None:
     """`user_kernels.norm` of tensors."""
-    parts = (part.numpy() for part in (gain, bias, later, normed))
-    user_kernels.norm(rows.numpy(), NORM_EPSILON, *parts)
+    user_kernels.norm(rows.numpy(), NORM_EPSILON, gain, bias, later, normed.numpy())
 
 
 def _some(offsets: Ints) -> Iterator[tuple[int, int]]:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from lbsf_core.config import ModelConfig
 from lbsf_core.errors import LbsfError
 from lbsf_core.fold.batch import FoldedBatch
+from lbsf_core.score.lean import Lean
 from lbsf_core.score.live import LiveSample
 from tests.builders import SMALL, random_batch, small_model
 
@@ -26,6 +27,7 @@ BUNDLES = [
     )
     for c in CONFIGS
 ]
+LEAN = [Lean(bundle.model) for bundle in BUNDLES]
 CUTOFF = datetime(2024, 6, 1, tzinfo=UTC)
 
 PAYMENTS = st.lists(
@@ -49,13 +51,19 @@ def folded(payments: list[tuple[str, int, float, str]], window: int | None) -> F
     return FoldedBatch.from_rows([("u", "2024-06-01", rows)])
 
 
-@settings(max_examples=40, deadline=None)
-@given(PAYMENTS, PAYMENTS, st.sampled_from([None, 90]), st.integers(0, len(CONFIGS) - 1))
+@settings(max_examples=80, deadline=None)
+@given(
+    PAYMENTS,
+    PAYMENTS,
+    st.sampled_from([None, 90]),
+    st.integers(0, len(CONFIGS) - 1),
+    st.booleans(),
+)
 def test_it_scores_as_a_refold_does(
-    first: list, more: list, window: int | None, number: int
+    first: list, more: list, window: int | None, number: int, compiled: bool
 ) -> None:
-    bundle = BUNDLES[number]
-    live = LiveSample(bundle, folded(first, window), window_days=window)
+    bundle, lean = BUNDLES[number], LEAN[number] if compiled else None
+    live = LiveSample(bundle, folded(first, window), window_days=window, lean=lean)
     for merchant, days, amount, text in more:
         live.pay(merchant, CUTOFF - timedelta(days), amount, text)
     whole = folded(first + more, window)
@@ -96,6 +104,8 @@ def test_what_makes_no_sense_is_refused() -> None:
         live.pay("shop", datetime(2024, 5, 1), 1.0)
     with pytest.raises(LbsfError, match="no number"):
         live.pay("shop", CUTOFF - timedelta(1), float("nan"))
+    with pytest.raises(LbsfError, match="another model"):
+        LiveSample(BUNDLES[0], folded([("shop", 3, 1.0, "x")], None), lean=LEAN[1])
     with pytest.raises(LbsfError, match="holds 2"):
         LiveSample(BUNDLES[0], random_batch(1, 2))
     config: ModelConfig = replace(SMALL, user_gap=True)
