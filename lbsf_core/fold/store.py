@@ -347,9 +347,10 @@ class _PaymentsFile:
         rows = expand(starts, counts)
         group = np.searchsorted(self.group_starts, rows, side="right") - 1
         local = rows - self.group_starts[group] + base[group]
-        if len(local) != table.num_rows or not np.array_equal(local, np.arange(len(local))):
-            table = table.take(pa.array(local))
-        return table
+        begin = int(local[0]) if len(local) else 0
+        if np.array_equal(local, np.arange(begin, begin + len(local))):
+            return table.slice(begin, len(local))  # nothing is copied
+        return table.take(pa.array(local))
 
 
 def cut_by_sum(counts: Ints, limit: int) -> Iterator[tuple[int, int]]:

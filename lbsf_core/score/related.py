@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -137,9 +138,7 @@ class Related:
 
     def __init__(self, model: LBSF) -> None:
         self.model = model
-        self._layers = [
-            _Layer.of(layer) for layer in model.relations if isinstance(layer, RelationLayer)
-        ]
+        self._layers = [_Layer.of(cast(RelationLayer, layer)) for layer in model.relations]
         self._pooling = _Pooling.of(model.users)
         width = model.config.width
         self._one, self._none = np.ones(width, np.float32), np.zeros(width, np.float32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qs, urlparse
+
 from playwright.sync_api import Locator, Page, expect
 
 # A busy machine may take long to draw; a wrong page stays wrong however long one waits.
@@ -31,6 +33,11 @@ def visit(page: Page, address: str) -> None:
     """Open an address and wait for its page."""
     page.goto(address)
     idle(page)
+
+
+def link(page: Page) -> dict[str, str]:
+    """The address's parameters."""
+    return {k: v[0] for k, v in parse_qs(urlparse(page.url).query).items()}
 
 
 def open_row(page: Page, row: int) -> None:
