@@ -210,6 +210,19 @@ def _between(value: Any, knots: Any, count: Any) -> Any:
 
 
 @compiled
+def mean_and_scale(x: Any, epsilon: Any) -> Any:
+    """What layer norm takes from a (D,) float32 row, and what it multiplies the rest by."""
+    total = np.float32(0)
+    for d in range(len(x)):
+        total += x[d]
+    mean = total / np.float32(len(x))
+    square = np.float32(0)
+    for d in range(len(x)):
+        square += (x[d] - mean) * (x[d] - mean)
+    return mean, np.float32(1.0) / np.sqrt(square / np.float32(len(x)) + np.float32(epsilon))
+
+
+@compiled
 def encode(
     first: Any,
     last: Any,
@@ -275,14 +288,7 @@ def encode(
             row, other = table[starts[k] + 1 + low], table[starts[k] + 2 + low]
             for d in range(width):
                 x[d] += lower * row[d] + upper * other[d]
-        total = np.float32(0)
-        for d in range(width):
-            total += x[d]
-        mean = total / np.float32(width)
-        square = np.float32(0)
-        for d in range(width):
-            square += (x[d] - mean) * (x[d] - mean)
-        scale = np.float32(1.0) / np.sqrt(square / np.float32(width) + np.float32(epsilon))
+        mean, scale = mean_and_scale(x, epsilon)
         y = normed[i - first]
         for d in range(width):
             y[d] = (x[d] - mean) * scale

@@ -172,8 +172,7 @@ class Lean:
         """(S, H + 2, D) sums over each segment's payments and (S, H) of their weights; in fours."""
         payments, segments = len(batch.amounts), in_fours(len(batch.merchants))
         width, heads = self.model.config.width, self.model.config.heads
-        sums, shares = torch.zeros(segments, heads + 2, width), torch.ones(segments, heads)
-        shares[: len(batch.merchants)] = 0.0
+        sums, shares = torch.zeros(segments, heads + 2, width), torch.zeros(segments, heads)
         table, of_segments, singles = self._table(batch)
         values = np.stack(
             [read.number(e) for e, _ in self._numbers] + [read.distance(n) for n in self._distances]

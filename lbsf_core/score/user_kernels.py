@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lbsf_core.score.kernels import compiled
+from lbsf_core.score.kernels import compiled, mean_and_scale
 
 #: exp(x) = 2^k exp(r) with k whole and |r| <= log(2) / 2, by a polynomial to single precision's
 #: last bits (Cephes, `expf`); beyond the ends it would be 0 or infinite.
@@ -44,14 +44,7 @@ def norm(rows: Any, epsilon: Any, gain: Any, bias: Any, later: Any, normed: Any)
     width = rows.shape[1]
     for i in range(len(rows)):
         x, y = rows[i], normed[i]
-        total = np.float32(0)
-        for d in range(width):
-            total += x[d]
-        mean = total / np.float32(width)
-        square = np.float32(0)
-        for d in range(width):
-            square += (x[d] - mean) * (x[d] - mean)
-        scale = _ONE / np.sqrt(square / np.float32(width) + np.float32(epsilon))
+        mean, scale = mean_and_scale(x, epsilon)
         for d in range(width):
             y[d] = (x[d] - mean) * scale * gain[d] + bias[d]
             x[d] += later[d]
