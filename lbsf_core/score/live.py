@@ -52,8 +52,8 @@ class LiveSample:
         bundle: the model and its calibration.
         batch: one sample, folded without caps.
         window_days: of the fold; payments before it are not seen.
-        lean: the bundle's model in compiled loops, one for all samples: a payment then costs a
-            third. By default the model itself, which needs no compiler.
+        lean: the bundle's model in compiled loops, one for all samples: a payment then takes half
+            the time (`lbsf bench update`). By default the model itself, which needs no compiler.
 
     Raises:
         LbsfError: the batch holds more or fewer samples than one, the model reads the gap to
