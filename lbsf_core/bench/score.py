@@ -28,8 +28,8 @@ from lbsf_core.score.stream import threads_of_one_core
 LAYERS = 2
 #: Payments in one forward pass. Each gets what suits it: a GRU goes through time step by step and
 #: gains from many users side by side, so it gets all of them at once; LBSF gives a core a pass of
-#: its own, and of a round's payments each of two cores one (`lbsf score`, which has many more, passes
-#: of 32,768).
+#: its own, and of a round's payments each of two cores one. (`lbsf score`, which has many more,
+#: takes 32,768 at a time.)
 PASS_PAYMENTS = {"lbsf": 49_152, "transformer": 16_384, "gru": 2**62}
 
 

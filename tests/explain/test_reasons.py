@@ -143,8 +143,10 @@ class Additive:
 
     def __init__(self, *worth: float) -> None:
         self.worth = np.array(worth)
+        self.asked: list[int] = []
 
     def logits(self, cited: list[np.ndarray]) -> np.ndarray:
+        self.asked.append(len(cited))
         return np.array([self.worth.sum() - self.worth[rows].sum() for rows in cited])
 
 
@@ -164,6 +166,15 @@ def test_the_strongest_come_first_and_four_at_most() -> None:
     score = Additive(0.5, 0.9, 0.7, 0.4, 0.3, -0.6)
     assert chosen(score, [candidate(at) for at in range(6)]) == [1, 2, 0, 3]
     assert chosen(score, [candidate(at) for at in range(6)], -1.0) == [5]
+
+
+def test_nothing_is_asked_where_nothing_is_left_to_say() -> None:
+    score = Additive(0.5, 0.9, 0.7, 0.4, 0.3, 0.2)
+    assert len(chosen(score, [candidate(at) for at in range(6)])) == MOST
+    assert score.asked == [6, 5, 4, 3]  # each alone, then beside one, two and three others
+    score = Additive(0.5, 0.9)
+    assert chosen(score, [candidate(0), candidate(1)]) == [1, 0]
+    assert score.asked == [2, 1]
 
 
 def test_both_sides_asked_together_are_told_what_each_is_alone() -> None:
