@@ -29,20 +29,21 @@ def fake_server(mode: str = "demo") -> Iterator[str]:
     Args:
         mode: "demo", or "empty", "broken", "faulty", "several", "proxy" (see `fake_asgi`).
     """
+    # The server gets the open socket: a port that is free now may be another worker's soon.
     with _listen("127.0.0.1", None) as found:
-        port = found.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "tests.browser.fake_asgi:app", "--log-level=error"]
-    child = subprocess.Popen(
-        [*command, f"--port={port}"],
-        cwd=REPOSITORY,
-        env={
-            **environment(Path("/nowhere") / mode),
-            "LBSF_WORKSPACE": f"/nowhere/{mode}",
-            SMALLEST_ENV: "1",  # the fake holds few samples
-        },
-        stdout=subprocess.DEVNULL,
-    )
-    address = f"http://127.0.0.1:{port}"
+        command = [sys.executable, "-m", "uvicorn", "tests.browser.fake_asgi:app"]
+        child = subprocess.Popen(
+            [*command, "--log-level=error", f"--fd={found.fileno()}"],
+            cwd=REPOSITORY,
+            env={
+                **environment(Path("/nowhere") / mode),
+                "LBSF_WORKSPACE": f"/nowhere/{mode}",
+                SMALLEST_ENV: "1",  # the fake holds few samples
+            },
+            pass_fds=[found.fileno()],
+            stdout=subprocess.DEVNULL,
+        )
+        address = f"http://127.0.0.1:{found.getsockname()[1]}"
     try:
         wait_until_healthy(child, address)
         yield address
