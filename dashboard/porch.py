@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from dashboard.early import Early
 from dashboard.gate import BELL_ENV, given_socket
 from dashboard.layers import LAYERS
-from dashboard.scripts import FOREVER, STATIC
+from dashboard.scripts import FOREVER, STATIC, body
 
 #: Addresses of pages, as in `app.py`; any other address waits for the server.
 PAGES = ("/", "/user", "/cohorts", "/model")
@@ -66,8 +66,8 @@ class Porch:
             headers = {"Cache-Control": "no-cache"}
             answer = Response(self._page, media_type="text/html", headers=headers)
         elif scope["method"] == "GET" and path in self._files:
-            body, kind = self._files[path].read_bytes(), guess_type(path)[0]
-            answer = Response(body, media_type=kind, headers=FOREVER)
+            found, kind = body(self._files[path]), guess_type(path)[0]
+            answer = Response(found, media_type=kind, headers=FOREVER)
         else:
             await self.door.wait()
             # Once more, on another connection: this one leads here. One slash at its start: an

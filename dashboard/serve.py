@@ -59,7 +59,7 @@ def serve(
     listener = _listen(host, port)
     address = f"http://{_name(host)}:{listener.getsockname()[1]}"
     previous = _on_signals()
-    child, porch = _start(path, host, listener)
+    porch, child = _start(path, host, listener)
     try:
         (ready or _announce)(address)
         if open_browser:
@@ -76,7 +76,7 @@ def serve(
 
 
 def _start(path: Path, host: str, listener: socket.socket) -> list[subprocess.Popen[bytes]]:
-    """The server, and the porch where browsers wait for it; both hold the socket, this no longer.
+    """The porch where browsers wait, and the server; both hold the socket, this process no longer.
 
     The server holds one end of a pipe until it listens, so that the porch sees it open its door, or
     die.
@@ -93,8 +93,8 @@ def _start(path: Path, host: str, listener: socket.socket) -> list[subprocess.Po
                 stdout=subprocess.DEVNULL,
             )
             for command, name, end in (
+                ([sys.executable, "-m", "dashboard.porch"], BELL_ENV, bell),  # a browser is here
                 (_command(host, port), DOOR_ENV, door),
-                ([sys.executable, "-m", "dashboard.porch"], BELL_ENV, bell),
             )
         ]
     finally:

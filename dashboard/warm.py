@@ -10,7 +10,8 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from lbsf_core.memory import give_back_freed_memory
@@ -35,7 +36,7 @@ def imports() -> None:
     """Load the library, plotly and the chart modules; every run of a page asks for it."""
     if _imported.is_set():
         return
-    with _lock:
+    with _lock, loading():
         import plotly.graph_objects as go
         from plotly.subplots import make_subplots
 
@@ -51,25 +52,30 @@ def imports() -> None:
         figure.add_trace(go.Bar(x=[0], y=[0]), row=1, col=2)
         go.Figure(go.Heatmap(z=[[0]])).add_annotation(text="").to_json()
         figure.to_json()
-        settle()
     _imported.set()
 
 
-def settle() -> None:
-    """Tell the garbage collector that what is loaded by now stays.
+@contextmanager
+def loading() -> Iterator[None]:
+    """While modules are imported: nothing is looked through for garbage.
 
-    Looking at 370,000 objects of torch, pandas and plotly takes 0.17 s, and everybody's page waits.
-    What comes later, a page's own objects above all, is collected as before.
+    What a module makes stays, and the collector would look at it again and again: a quarter of the
+    server's work until it can show a page. Afterwards it is told so: looking at 370,000 objects of
+    torch, pandas and plotly takes 0.17 s, and everybody's page waits. What comes later, a page's
+    own objects above all, is collected as before.
     """
-    gc.freeze()
+    gc.disable()  # `__main__` has done so already, before the first import
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def statistics() -> None:
     """Load what the Cohorts page tests differences with: most of a second, not needed before."""
-    with _lock:
+    with _lock, loading():
         import scipy.stats  # noqa: F401
-
-        settle()
 
 
 def asked() -> None:
@@ -115,8 +121,7 @@ def first_alone(run_model: Callable[[], Answer]) -> Answer:
     """Run the model; the first time nobody else may, because that loads the model's framework."""
     if _model_ran.is_set():
         return run_model()
-    with _lock:
+    with _lock, loading():
         answer = run_model()
-        settle()
     _model_ran.set()
     return answer

@@ -40,8 +40,8 @@ HISTORY = "history"
 METHOD = "integrated gradients"
 #: Steps of the Gauss-Legendre rule: the first try, and the most that are spent on a sample.
 FIRST_STEPS, MAX_STEPS = 8, 512
-#: Of so few payments twice the steps cost about the same, and many of them need these in the end.
-FEW_PAYMENTS = 128
+#: Of so few payments twice the steps cost about the same, and most of them need these in the end.
+FEW_PAYMENTS = 512
 #: Payments times steps in one forward pass: bounds memory and stays near the cache.
 PASS_PAYMENTS = 32_768
 #: Completeness error of values that are only compared with others: which merchants come first.

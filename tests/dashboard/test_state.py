@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import weakref
 from types import SimpleNamespace
 
@@ -83,6 +85,37 @@ def test_the_first_run_of_the_model_is_alone_and_a_failed_one_does_not_count(mon
         warm.first_alone(lambda: 1 / 0)
     assert warm.first_alone(warm._lock.locked)
     assert not warm.first_alone(warm._lock.locked)
+
+
+def test_nothing_is_looked_through_for_garbage_while_modules_are_loaded():
+    seen = []
+
+    def load():
+        with warm.loading():
+            seen.append(gc.isenabled())
+            raise ImportError("no such module")
+
+    try:
+        with pytest.raises(ImportError):
+            load()
+        assert seen == [False]
+        assert gc.isenabled()
+        assert gc.get_freeze_count()
+    finally:
+        gc.unfreeze()
+
+
+def test_the_server_begins_without_the_collector_and_its_first_imports_bring_it_back():
+    code = (
+        "import gc, runpy\n"
+        "runpy.run_module('dashboard.__main__', run_name='not main')\n"
+        "print(gc.isenabled())\n"
+        "from dashboard import warm\n"
+        "warm.imports()\n"
+        "print(gc.isenabled())\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["False", "True"]
 
 
 def test_what_is_loaded_is_not_looked_at_by_the_collector_again(monkeypatch):
