@@ -267,7 +267,10 @@ class _Payments:
 
     def fold(self) -> Edited:
         names, codes = np.unique(self.merchants.astype(str), return_inverse=True)
-        order = np.lexsort((self.rows, self.times, codes))
+        # Of one instant by amount, then description, as in a fold. By extra fields, which a fold
+        # looks at then, those that were not edited lie in order already.
+        described = self.texts["description"].astype(str)
+        order = np.lexsort((self.rows, described, self.amounts, self.times, codes))
         counts = np.bincount(codes, minlength=len(names)).astype(np.int64)
         loose = replace(
             self.batch,

@@ -167,6 +167,27 @@ def scored(batch: FoldedBatch) -> float:
         return float(MODEL(batch)[0])
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [((-2.0, "bread"), (-3.5, "bun")), ((-3.5, "bun"), (-3.5, "bread"))],
+    ids=["by amount", "then by description"],
+)
+def test_a_payment_moved_to_the_instant_of_another_lies_where_a_fold_puts_it(
+    first: tuple[float, str], second: tuple[float, str]
+) -> None:
+    def folded(day: str) -> FoldedBatch:
+        days = (day, "2024-02-03")
+        rows = [("baker", at, *what) for at, what in zip(days, (first, second), strict=True)]
+        return FoldedBatch.from_rows([("u", "2024-03-01", rows)])
+
+    edited = apply(folded("2024-02-01"), [Edit("shift", payments=(0,), days=2)])
+    expected = folded("2024-02-03")
+    assert list(edited.rows) == [1, 0]  # a fold has the smaller amount first, then "bread"
+    assert paid(edited.batch) == paid(expected)
+    said = [batch.texts["description"].decode() for batch in (edited.batch, expected)]
+    assert list(said[0]) == list(said[1])
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.data(), st.integers(0, 10_000))
 def test_any_edit_equals_a_fold_from_the_start(data: st.DataObject, seed: int) -> None:
