@@ -1,4 +1,4 @@
-"""Scripts that the pages need are named ahead, and sent as they lie on the disk."""
+"""Scripts that the pages need are named ahead, and sent whole: as they lie, but for plotly.js."""
 
 from __future__ import annotations
 
