@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 #: What the lanes can be sorted by: words on the screen -> how to compute the key.
 SORTS = ("Attribution", "Attention", "Spend", "Recency", "Kind")
-OTHERS = "others"
+#: What a line of several merchants sums.
+SUMS = ("payments", "total", "money_in", "money_out", "attribution", "weight")
+
+Columns = dict[str, npt.NDArray[Any]]
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -46,64 +53,62 @@ def arrange(
         most: lanes before the rest is put together; one extra merchant never makes a rest.
         always: merchants that get a lane of their own in any case (the selected ones).
     """
-    ordered = merchants.iloc[_key(merchants, sort).argsort(kind="stable")]
-    if len(ordered) <= most + 1:
-        top, rest = ordered, ordered.iloc[:0]
-    else:
-        keep = pd.Series(range(len(ordered)), index=ordered.index) < most
-        keep |= ordered["merchant"].isin(always)
-        top, rest = ordered[keep], ordered[~keep]
-    top = top.assign(title=top["merchant"], others=False)
-    groups = [top] if sort != "Kind" else _by_kind(top)
+    order = _key(merchants, sort).argsort(kind="stable")
+    top, rest = order, order[:0]
+    if len(order) > most + 1:
+        keep = (np.arange(len(order)) < most) | merchants["merchant"].isin(always).to_numpy()[order]
+        top, rest = order[keep], order[~keep]
+    # Column by column: frames put together, and a row of each sum, take most of a page's time here.
+    columns = {name: merchants[name].to_numpy() for name in merchants.columns}
+    parts = [_own(columns, top)] if sort != "Kind" else _by_kind(columns, top)
     if len(rest):
-        groups.append(_together(rest, f"{len(rest)} others together"))
-    rows = pd.concat(groups, ignore_index=True) if groups else top
-    own = rows[~rows["others"].astype(bool)]
-    lane_of = dict(zip(own["segment"], own.index, strict=True))
-    lanes = payments["segment"].map(lane_of).fillna(len(rows) - 1).astype(int)
-    return Lanes(rows, payments.assign(lane=lanes))
+        parts.append(_together(columns, rest, f"{len(rest)} others together"))
+    rows = pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+    own = np.flatnonzero(~rows["others"].to_numpy())
+    lane_of = np.full(int(merchants["segment"].max()) + 1 if len(merchants) else 0, len(rows) - 1)
+    lane_of[rows["segment"].to_numpy()[own]] = own
+    return Lanes(rows, payments.assign(lane=lane_of[payments["segment"].to_numpy()]))
 
 
-def _by_kind(top: pd.DataFrame) -> list[pd.DataFrame]:
+def _own(columns: Columns, rows: Rows) -> Columns:
+    """A line each."""
+    count = len(rows)
+    found = {name: values[rows] for name, values in columns.items()}
+    return found | {"title": found["merchant"], "others": np.zeros(count, dtype=bool)}
+
+
+def _by_kind(columns: Columns, top: Rows) -> list[Columns]:
     """Each kind's line and its merchants, one kind after another."""
-    sums = top.groupby("kind")["attribution"].sum().abs()
+    kinds, kind = np.unique(columns["kind"][top].astype(str), return_inverse=True)
+    sums = np.abs(np.bincount(kind, columns["attribution"][top], minlength=len(kinds)))
     found = []
-    for kind in sums.sort_values(ascending=False, kind="stable").index:
-        own = top[top["kind"] == kind]
-        found += [_together(own, f"{kind} ({len(own)})".upper()), own]
+    for at in np.argsort(-sums, kind="stable"):
+        own = top[kind == at]
+        title = f"{kinds[at]} ({len(own)})".upper()
+        found += [_together(columns, own, title), _own(columns, own)]
     return found
 
 
-def _key(merchants: pd.DataFrame, sort: str) -> pd.Series:
+def _key(merchants: pd.DataFrame, sort: str) -> npt.NDArray[Any]:
     """Ascending sort key, so that the most important comes first."""
     if sort == "Attention":
-        return -merchants["weight"]
+        return -merchants["weight"].to_numpy()
     if sort == "Spend":
-        return -(merchants["money_in"] + merchants["money_out"])
+        return -(merchants["money_in"] + merchants["money_out"]).to_numpy()
     if sort == "Recency":
-        last = pd.to_datetime(merchants["last"])
-        return -last.astype("int64")
-    return -merchants["attribution"].abs()
+        return -merchants["last"].to_numpy().astype(np.int64)
+    return -np.abs(merchants["attribution"].to_numpy())
 
 
-def _together(rest: pd.DataFrame, title: str) -> pd.DataFrame:
-    """One row that sums several; attribution and weight add up, so nothing is lost."""
-    sums = rest[["payments", "total", "money_in", "money_out", "attribution", "weight"]].sum()
-    return pd.DataFrame(
-        [
-            {
-                **sums,
-                "payments": int(sums["payments"]),
-                "segment": -1,
-                "merchant": "",
-                "title": title,
-                "regular": False,
-                "first": rest["first"].min(),
-                "last": rest["last"].max(),
-                "others": True,
-            }
-        ]
-    )
+def _together(columns: Columns, rows: Rows, title: str) -> Columns:
+    """One line that sums several; attribution and weight add up, so nothing is lost."""
+    told: dict[str, Any] = {"segment": -1, "merchant": "", "regular": False}
+    told |= {"title": title, "others": True}
+    told |= {name: columns[name][rows].sum() for name in SUMS}
+    told |= {"first": columns["first"][rows].min(), "last": columns["last"][rows].max()}
+    # Nobody's kind, and no interval.
+    missing = {name: np.nan if values.dtype == float else None for name, values in columns.items()}
+    return {name: np.array([value]) for name, value in (missing | told).items()}
 
 
 def thin(payments: pd.DataFrame, most: int) -> pd.DataFrame:

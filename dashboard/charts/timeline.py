@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -31,6 +32,8 @@ WEEKS_UNTIL = 120
 MISSED = 1.6
 ATTRIBUTION_TITLE = "Pushes the score up / down<br>(attribution, logit)"
 ATTENTION_TITLE = "Where the model looked<br>(attention, not a cause)"
+
+Times = npt.NDArray[np.datetime64]
 
 
 def timeline(
@@ -56,7 +59,8 @@ def timeline(
     left, right = _span(lanes.payments, start, end)
     every = "week" if (right - left).days <= WEEKS_UNTIL else "month"
     shown = [name for name in (selected, beside) if name is not None]
-    named, sums = (rows[rows["others"].astype(bool) == other] for other in (False, True))
+    summed = rows["others"].to_numpy(dtype=bool)
+    named, sums = rows[~summed], rows[summed]
     traces = [
         *_payments(lanes, currency, shown),
         *_bars(named, shown),
@@ -101,7 +105,7 @@ def timeline(
             "xref": f"x{at} domain", "yref": f"y{at}", "fillcolor": style.BAND,
             "line": {"width": 0}, "layer": "below",
         }
-        for lane in rows.index[rows["merchant"].isin(shown)]
+        for lane in (rows.index[rows["merchant"].isin(shown)] if shown else ())
         for at in ("", 2, 3)
     ]  # fmt: skip
     laid_out |= {
@@ -163,16 +167,16 @@ def dot_size(amounts: np.ndarray) -> np.ndarray:
 
 def _money(payments: pd.DataFrame, every: str, currency: str) -> Iterator[dict[str, Any]]:
     """Bars of what came in, upwards, and went out, downwards, in each month or week."""
-    start = pd.to_datetime(payments["timestamp"]).dt.to_period(every[0].upper()).dt.start_time
-    for title, colour, amounts in (
-        ("Money in", style.MONEY_IN, payments["amount"].clip(lower=0)),
-        ("Money out", style.MONEY_OUT, payments["amount"].clip(upper=0)),
+    begun, place = np.unique(_begun(_times(payments), every), return_inverse=True)
+    amounts = payments["amount"].to_numpy()
+    for title, colour, part in (
+        ("Money in", style.MONEY_IN, np.maximum(amounts, 0.0)),
+        ("Money out", style.MONEY_OUT, np.minimum(amounts, 0.0)),
     ):
-        sums = amounts.groupby(start).sum()
         yield {
             "type": "bar",
-            "x": sums.index.to_numpy(),
-            "y": sums.to_numpy(),
+            "x": begun,
+            "y": np.bincount(place, part, minlength=len(begun)),
             "xaxis": "x4",
             "yaxis": "y4",
             "width": (6 if every == "week" else 26) * 86_400_000,
@@ -184,49 +188,61 @@ def _money(payments: pd.DataFrame, every: str, currency: str) -> Iterator[dict[s
         }
 
 
+def _times(payments: pd.DataFrame) -> Times:
+    times: Times = payments["timestamp"].to_numpy(dtype="datetime64[us]")
+    return times
+
+
+def _begun(times: Times, every: str) -> Times:
+    """When the month, or the week from Monday on, of each instant began."""
+    unit = times.astype("datetime64[M]" if every == "month" else "datetime64[D]")
+    if every == "week":
+        unit -= (unit.astype(np.int64) + 3) % 7  # 1970 began on a Thursday
+    return unit.astype("datetime64[us]")
+
+
 def _series(lanes: Lanes) -> Iterator[dict[str, Any]]:
     """A faint line through each merchant's payments that come regularly."""
-    rows = lanes.merchants
+    regular = np.flatnonzero(lanes.merchants["regular"].to_numpy(dtype=bool))
+    if not len(regular):
+        return
     times: list[object] = []
     places: list[float | None] = []
-    for at in rows.index[rows["regular"].astype(bool)]:
-        own = pd.to_datetime(lanes.payments.loc[lanes.payments["lane"] == at, "timestamp"])
-        gaps = own.diff()
-        late = gaps > gaps.median() * MISSED
-        for when, broken in zip(own, late, strict=True):
-            if broken:
-                times.append(None)
-                places.append(None)
-            times.append(when.to_pydatetime())
-            places.append(float(at))
-        times.append(None)
-        places.append(None)
-    if times:
-        yield {
-            "type": "scatter", "x": times, "y": places, "xaxis": "x", "yaxis": "y",
-            "mode": "lines", "hoverinfo": "skip", "showlegend": False,
-            "line": {"color": style.FAINT, "width": 1.5}, "connectgaps": False,
-        }  # fmt: skip
+    when, lane = _times(lanes.payments), lanes.payments["lane"].to_numpy()
+    for at in regular.tolist():
+        own = when[lane == at]
+        gaps = np.diff(own).astype(np.int64)
+        late = np.flatnonzero(gaps > np.median(gaps) * MISSED) + 1 if len(gaps) else []
+        for stretch in np.split(own, late):
+            times += [*stretch.tolist(), None]
+            places += [float(at)] * len(stretch) + [None]
+    yield {
+        "type": "scatter", "x": times, "y": places, "xaxis": "x", "yaxis": "y",
+        "mode": "lines", "hoverinfo": "skip", "showlegend": False,
+        "line": {"color": style.FAINT, "width": 1.5}, "connectgaps": False,
+    }  # fmt: skip
 
 
 def _payments(lanes: Lanes, currency: str, shown: list[str]) -> Iterator[dict[str, Any]]:
     payments = thin(lanes.payments, DOTS)
-    sizes = pd.Series(dot_size(payments["amount"].to_numpy()), index=payments.index)
+    hover = _hover_rows(payments)
+    amounts, merchants = payments["amount"].to_numpy(), payments["merchant"].to_numpy()
+    times, lane, sizes = _times(payments), payments["lane"].to_numpy(), dot_size(amounts).round(1)
     for title, colour, mask, symbol in (
-        ("Money in", style.MONEY_IN, payments["amount"] > 0, "diamond"),
-        ("Money out", style.MONEY_OUT, payments["amount"] <= 0, "circle"),
+        ("Money in", style.MONEY_IN, amounts > 0, "diamond"),
+        ("Money out", style.MONEY_OUT, amounts <= 0, "circle"),
     ):
-        part = payments[mask]
+        rows = np.flatnonzero(mask)
         trace = {
             "type": "scatter",
-            "x": part["timestamp"].to_numpy(),
-            "y": part["lane"].to_numpy(),
+            "x": times[rows],
+            "y": lane[rows],
             "xaxis": "x",
             "yaxis": "y",
             "mode": "markers",
             "name": title,
             "marker": {
-                "size": sizes[mask].round(1).to_numpy(),
+                "size": sizes[rows],
                 "color": colour,
                 "symbol": symbol,
                 "opacity": 0.72,
@@ -234,32 +250,31 @@ def _payments(lanes: Lanes, currency: str, shown: list[str]) -> Iterator[dict[st
             },
             "selected": {"marker": {"opacity": 0.9}},
             "unselected": {"marker": {"opacity": 0.15 if shown else 0.72}},
-            "customdata": _hover_rows(part),
+            "customdata": [hover[row] for row in rows.tolist()],
             "hovertemplate": "<b>%{customdata[1]}</b><br>%{customdata[2]}<br>%{customdata[3]} "
             f"{currency} · %{{x|%Y-%m-%d %H:%M}}<br>attribution %{{customdata[4]}}"
             "%{customdata[5]}<extra></extra>",
         }
         if shown:
-            chosen = np.flatnonzero(part["merchant"].isin(shown).to_numpy()).tolist()
-            trace["selectedpoints"] = chosen
+            trace["selectedpoints"] = np.flatnonzero(np.isin(merchants[rows], shown)).tolist()
         yield trace
 
 
-def _hover_rows(part: pd.DataFrame) -> list[list[str]]:
+def _hover_rows(payments: pd.DataFrame) -> list[list[str]]:
     """customdata of the dots: the raw merchant to pick by, then what hover shows."""
-    shown = {m: style.hover_text(m) for m in part["merchant"].unique()}
+    columns = ["merchant", "description", "amount", "attribution", "together"]
+    rows = list(zip(*(payments[name].tolist() for name in columns), strict=True))
+    shown = {text: style.hover_text(text) for row in rows for text in row[:2]}
     return [
         [
             merchant,
             shown[merchant],
-            style.hover_text(description),
+            shown[description],
             f"{amount:+,.2f}",
             f"{value:+.2g}",
             "" if together == 1 else f"<br>the largest of {together:,} payments here",
         ]
-        for merchant, description, amount, value, together in part[
-            ["merchant", "description", "amount", "attribution", "together"]
-        ].itertuples(index=False)
+        for merchant, description, amount, value, together in rows
     ]
 
 
@@ -316,15 +331,15 @@ def _others(rest: pd.DataFrame) -> list[dict[str, Any]]:
             "x": 0, "y": at, "xref": f"x{column}", "yref": f"y{column}", "showarrow": False,
             "xanchor": "left", "text": f"together {text}".replace("-", "−"), "font": {"size": 11},
         }
-        for at, row in rest.iterrows()
-        for column, text in ((2, f"{row['attribution']:+.3f}"), (3, f"{row['weight']:.0%}"))
+        for at, value, weight in zip(rest.index, rest["attribution"], rest["weight"], strict=True)
+        for column, text in ((2, f"{value:+.3f}"), (3, f"{weight:.0%}"))
     ]  # fmt: skip
 
 
 def _effect_axis(named: pd.DataFrame) -> dict[str, Any]:
     """A symmetric axis, so that the length of a bar reads the same to both sides."""
-    values = pd.concat([named["attribution"], named["lo"], named["hi"]])
-    reach = float(values.abs().max()) * 1.08 if len(values) else 0.0
+    values = np.abs(named[["attribution", "lo", "hi"]].to_numpy(dtype=float))
+    reach = float(np.nanmax(values, initial=0.0)) * 1.08
     reach = reach if reach > 0 else 1.0
     size = 10.0 ** np.floor(np.log10(reach))
     step = next(s * size for s in (5, 2, 1, 0.5) if s * size <= reach)

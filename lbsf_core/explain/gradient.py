@@ -7,7 +7,7 @@ times the gradient of the fused payment: one integral over the (N, D) fused paym
 integrated gradients of all (N, F, D) field vectors at a fraction of the cost.
 
 Steps lie closer together near the payments as they are: that is where the logit bends, for users
-unlike those of training above all (of even steps they needed 8 + 32 and often 128; now 8 + 16).
+unlike those of training above all (of even steps most needed 32 and often 128; now 12 to 24).
 
 What is counted of a segment is the field "history". Rhythm and levels are sums over payments, and
 each payment gets its own share of them; the other statistics (how often, how regular at this
@@ -38,10 +38,13 @@ Floats = npt.NDArray[np.float64]
 #: Name of the field that holds a merchant's statistics.
 HISTORY = "history"
 METHOD = "integrated gradients"
-#: Steps of the Gauss-Legendre rule: the first try, and the most that are spent on a sample.
-FIRST_STEPS, MAX_STEPS = 8, 512
-#: Of so few payments twice the steps cost about the same, and most of them need these in the end.
-FEW_PAYMENTS = 512
+#: Steps of the Gauss-Legendre rule: the first try, and the most that are spent on a sample. Of 200
+#: samples each, 12 left 8 % of Berka's, 10 % of Birmingham's and 31 % of simulated ones to try
+#: again; 8 left 45, 32 and 87 %.
+FIRST_STEPS, MAX_STEPS = 12, 512
+#: Where one user is waited for, a second try costs more than the steps that make it rare: of 200
+#: samples each, 20 steps left 3 %, 1 % and none.
+FEW_PAYMENTS, FEW_STEPS = 512, 20
 #: Payments times steps in one forward pass: bounds memory and stays near the cache.
 PASS_PAYMENTS = 32_768
 #: Completeness error of values that are only compared with others: which merchants come first.
@@ -103,7 +106,7 @@ def along_paths(
     Returns:
         One of each path.
     """
-    first = FIRST_STEPS * (2 if len(batch.amounts) <= FEW_PAYMENTS else 1)
+    first = FEW_STEPS if len(batch.amounts) <= FEW_PAYMENTS else FIRST_STEPS
     results = _integrate(model, batch, first, [reference for reference, _ in paths])
     for result, (reference, tolerance) in zip(results, paths, strict=True):
         _refine(model, batch, result, reference, tolerance)
@@ -124,7 +127,7 @@ def _refine(
         )
         if not len(open_rows):
             return
-        steps = int(result.steps[open_rows].min()) * 2
+        steps = min(int(result.steps[open_rows].min()) * 2, MAX_STEPS)
         (again,) = _integrate(model, batch.select(open_rows), steps, [reference])
         payments = np.isin(batch.sample_of_payment, open_rows)
         # `select` keeps the order of samples and of payments, so rows match one to one.

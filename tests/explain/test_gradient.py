@@ -18,8 +18,10 @@ from lbsf_core.explain.baselines import TYPICAL_PAYMENT, Baseline
 from lbsf_core.explain.batch import explain_chunk
 from lbsf_core.explain.gradient import (
     CHECK_TOLERANCE,
+    FEW_STEPS,
     FIRST_STEPS,
     HISTORY,
+    MAX_STEPS,
     along_paths,
     explain,
     explain_against,
@@ -101,7 +103,7 @@ def test_linear_model_by_hand() -> None:
     model = toy(1)
     found = integrated_gradients(model, BATCH)
     np.testing.assert_allclose(found.fields, parts_by_hand(model, BATCH), atol=1e-4)
-    assert (found.steps == 2 * FIRST_STEPS).all(), "the first steps of few payments are enough"
+    assert (found.steps == FEW_STEPS).all(), "the first steps of few payments are enough"
     assert np.abs(found.delta).max() < 1e-3
 
 
@@ -278,13 +280,15 @@ def test_steps_are_raised_only_where_they_are_needed(
     real = gradient._integrate
     assert len(BATCH.amounts) <= gradient.FEW_PAYMENTS
     monkeypatch.setattr(gradient, "FEW_PAYMENTS", few)
-    first = FIRST_STEPS * (2 if few else 1)
+    first = FEW_STEPS if few else FIRST_STEPS
     monkeypatch.setattr(
         gradient, "_integrate",
         lambda m, b, steps, refs: (asked.append((steps, len(b))), real(m, b, steps, refs))[1],
     )  # fmt: skip
     found = integrated_gradients(sharp, BATCH, tolerance=TIGHT)
-    assert [steps for steps, _ in asked] == [first * 2**i for i in range(len(asked))]
+    assert [steps for steps, _ in asked] == [
+        min(first * 2**i, MAX_STEPS) for i in range(len(asked))
+    ]
     assert asked[0] == (first, 6)
     sizes = [size for _, size in asked]
     assert len(sizes) > 1
@@ -324,7 +328,7 @@ def test_an_error_that_is_left_is_reported_never_hidden(monkeypatch: pytest.Monk
     with torch.no_grad():
         for parameter in sharp.parameters():
             parameter.mul_(3.0)
-    monkeypatch.setattr(gradient, "FIRST_STEPS", 1)
+    monkeypatch.setattr(gradient, "FEW_STEPS", 1)
     monkeypatch.setattr(gradient, "MAX_STEPS", 1)
     found = explain(Bundle(sharp, {"slope": 1.0, "intercept": 0.0}), BATCH)
     worst = max(found, key=lambda e: abs(e.delta))
