@@ -19,7 +19,7 @@ from typing import Any
 
 from dashboard.gate import BELL_ENV, DOOR_ENV, SOCKET_ENV
 from lbsf_core.errors import LbsfError
-from lbsf_core.memory import at_start
+from lbsf_core.memory import at_start, of_a_server
 
 FIRST_PORT = 8501
 #: Connections that wait for somebody to answer: a browser opens six, while nobody does yet.
@@ -129,12 +129,15 @@ def environment(path: Path) -> dict[str, str]:
     """What the server of a workspace is started with; what is set already stays."""
     root = str(Path(__file__).resolve().parent.parent)
     known = os.environ.get("PYTHONPATH")
+    # What `lbsf` itself began with is nobody's choice.
+    mine = at_start()
+    chosen = {name: value for name, value in os.environ.items() if mine.get(name) != value}
     return {
-        **at_start(),
+        **of_a_server(),
         # One user's history is too short for two cores to share: they would wait for each other.
         # Sessions are what the cores are shared between.
         "OMP_NUM_THREADS": "1",
-        **os.environ,
+        **chosen,
         "LBSF_WORKSPACE": str(path.resolve()),
         "LBSF_PARENT": str(os.getpid()),
         "PYTHONPATH": os.pathsep.join([root, known] if known else [root]),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lbsf_core.memory import TUNABLES, at_start
+from lbsf_core.memory import TUNABLES, at_start, of_a_server
 
 pytestmark = pytest.mark.skipif(not at_start(), reason="glibc's settings: Linux with glibc only")
 
@@ -50,4 +50,5 @@ def test_the_settings_are_names_that_this_glibc_knows() -> None:
     loader = next(line.split()[-1] for line in maps if "/ld-linux" in line)
     known = subprocess.run([loader, "--list-tunables"], capture_output=True, text=True, check=True)
     names = {line.split(":")[0] for line in known.stdout.splitlines()}
-    assert {part.split("=")[0] for part in at_start()[TUNABLES].split(":")} <= names
+    for settings in (at_start(), of_a_server()):
+        assert {part.split("=")[0] for part in settings[TUNABLES].split(":")} <= names

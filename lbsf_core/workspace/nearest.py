@@ -10,8 +10,9 @@ from lbsf_core.workspace.layout import VECTOR, VECTORS
 from lbsf_core.workspace.queries import Tables
 from lbsf_core.workspace.types import Case
 
-#: Nearest samples that are looked at: far more than are shown.
-MET = 500
+#: Nearest samples that are looked at for each one that is shown, and how many times as many where
+#: too few are left: those without payments, and second samples of a user, are left out.
+MET, AGAIN = 5, 8
 #: Vectors that are read at a time: 2 MB.
 PIECE = 32_768
 
@@ -36,15 +37,30 @@ class Nearest:
         """
         near = self._likeness(case.sample)
         near[case.sample] = -np.inf
-        # Those without payments, and second samples of a user, are met and left out on the way.
-        some = np.argpartition(-near, min(MET, len(near) - 1))[:MET]
-        rows = self._tables.rows(np.sort(some[np.isfinite(near[some])]), _OF_A_SAMPLE)
-        rows = rows[(rows["user_id"] != case.user_id) & (rows["payments"] > 0)]
-        rows.insert(3, "similarity", near[rows["sample"].to_numpy()].astype(np.float64))
-        order = ["similarity", "cutoff", "sample"]
-        rows = rows.sort_values(order, ascending=[False, False, True], kind="stable")
-        rows = rows.drop_duplicates("user_id").head(count)
-        return rows.reset_index(drop=True)
+        met = count * MET
+        while True:
+            some = np.argpartition(-near, min(met, len(near) - 1))[:met]
+            chosen = self._chosen(case, np.sort(some[np.isfinite(near[some])]), near)
+            if len(chosen) >= count or met >= len(near):
+                break
+            met *= AGAIN
+        numbers = np.array(chosen[:count], dtype=np.int64)
+        rows = self._tables.rows(numbers, _OF_A_SAMPLE)
+        rows.insert(3, "similarity", near[numbers].astype(np.float64))
+        return rows
+
+    def _chosen(
+        self, case: Case, met: npt.NDArray[np.int64], near: npt.NDArray[np.float32]
+    ) -> list[int]:
+        """Of some samples those with payments, the nearest of each other user, nearest first."""
+        about = self._tables.records(met.tolist(), ("user_id", "cutoff", "payments"))
+        paid = [(at, one) for at, one in zip(met.tolist(), about, strict=True) if one["payments"]]
+        paid.sort(key=lambda each: (-near[each[0]], each[1]["cutoff"], each[0]))
+        of_user: dict[str, int] = {}
+        for at, one in paid:
+            of_user.setdefault(one["user_id"], at)
+        of_user.pop(case.user_id, None)
+        return list(of_user.values())
 
     def map(self, most: int = 2_000) -> pd.DataFrame:
         """Samples on the first two principal components of what the model makes of them.

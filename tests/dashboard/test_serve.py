@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
+from pathlib import Path
 
 import pytest
 
 from dashboard import serve as serving
 from lbsf_core.errors import LbsfError, WorkspaceError
+from lbsf_core.memory import TUNABLES, at_start, of_a_server
 
 
 @pytest.fixture
@@ -45,3 +48,16 @@ def test_the_address_is_one_that_a_browser_understands():
 def test_only_the_loopback_address_limits_the_names_it_answers_to():
     assert any("allowedHosts" in part for part in serving._command("127.0.0.1", 1))
     assert not any("allowedHosts" in part for part in serving._command("10.0.0.4", 1))
+
+
+@pytest.mark.skipif(not at_start(), reason="glibc's settings: Linux with glibc only")
+def test_a_server_has_memory_settings_of_its_own_but_where_somebody_chose_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in at_start().items():  # as under `lbsf dashboard`
+        monkeypatch.setenv(name, value)
+    assert at_start()[TUNABLES] != of_a_server()[TUNABLES]
+    assert serving.environment(Path("w"))[TUNABLES] == of_a_server()[TUNABLES]
+    monkeypatch.setenv(TUNABLES, "glibc.malloc.arena_max=7")
+    assert serving.environment(Path("w"))[TUNABLES] == "glibc.malloc.arena_max=7"
+    assert set(os.environ) <= set(serving.environment(Path("w")))
