@@ -119,13 +119,18 @@ def _stamp(path: Path) -> int:
     return max((p.stat().st_mtime_ns for p in (path, manifest) if p.exists()), default=0)
 
 
-@st.cache_resource(show_spinner=False, max_entries=8)
+#: What is asked about, as Streamlit's caches tell one from another: plain values all of them, so
+#: that their text says everything. Value by value it takes them a tenth of a user's page.
+KEYS = {Source: repr, Case: repr, SampleFilter: repr}
+
+
+@st.cache_resource(show_spinner=False, max_entries=8, hash_funcs=KEYS)
 def open_workspace(source: Source) -> Workspace:
     """The workspace, opened once for all sessions; each file is hash-checked before it is read."""
     return Workspace.open(Path(source.path), verify="when read")
 
 
-@st.cache_data(show_spinner=False, max_entries=512)
+@st.cache_data(show_spinner=False, max_entries=512, hash_funcs=KEYS)
 def ask(source: Source, question: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as asked
     """The answer of one of the workspace's methods, e.g. `ask(source, "queue", where, limit=50)`.
 
@@ -137,7 +142,7 @@ def ask(source: Source, question: str, *args: Any, **kwargs: Any) -> Any:  # noq
     return method(*args, **kwargs)
 
 
-@st.cache_resource(show_spinner=False, max_entries=64)
+@st.cache_resource(show_spinner=False, max_entries=64, hash_funcs=KEYS)
 def explanation(
     source: Source,
     case: Case,

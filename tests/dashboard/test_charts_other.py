@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -46,10 +48,12 @@ def test_figures_that_plotly_does_not_check_pass_its_checks():
         portfolio.threshold_curve(table, fake.threshold(where, 0.2)),
         portfolio.costs(costs, 0.5, "EUR"),
     ):
+        sent = json.loads(figure.to_json())
         checked = go.Figure(figure.to_dict())  # raises where a property is none, or is wrong
         assert [t.type for t in checked.data] == [t.type for t in figure.data]
         assert checked.layout.xaxis.title.text
         assert checked.layout.yaxis.title.text
+        assert json.loads(figure.to_json()) == sent, "what plotly itself would send of it"
 
 
 def test_cohort_scores_are_shares(comparison):

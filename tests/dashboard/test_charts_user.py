@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -93,9 +94,11 @@ def test_figures_that_plotly_does_not_check_pass_its_checks(chosen):
         timeline(arranged, currency="EUR", selected=name),
         score_history([standing, standing]),
     ):
+        sent = json.loads(figure.to_json())
         checked = go.Figure(figure.to_dict())  # raises where a property is none, or is wrong
         assert [trace.type for trace in checked.data] == [trace.type for trace in figure.data]
         assert figure.layout.template.layout.colorway, "the theme has something to replace"
+        assert json.loads(figure.to_json()) == sent, "what plotly itself would send of it"
 
 
 def test_a_selection_marks_its_own_payments_and_dims_the_rest():
