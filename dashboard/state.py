@@ -138,7 +138,8 @@ def ask(source: Source, question: str, *args: Any, **kwargs: Any) -> Any:  # noq
     """
     method = getattr(open_workspace(source), question)
     if question in OF_THE_MODEL:
-        return warm.first_alone(lambda: method(*args, **kwargs))
+        long = max((one.payments for one in args if isinstance(one, Case)), default=0)
+        return warm.first_alone(lambda: method(*args, **kwargs), long)
     return method(*args, **kwargs)
 
 
@@ -153,7 +154,8 @@ def explanation(
     """Why the case has its score. Shared between sessions and never changed by a page."""
     workspace = open_workspace(source)
     return warm.first_alone(
-        lambda: workspace.explanation(case, method=method, baseline=baseline, opened=opened)
+        lambda: workspace.explanation(case, method=method, baseline=baseline, opened=opened),
+        case.payments,
     )
 
 
@@ -166,7 +168,9 @@ def dossier(
 ) -> bytes:
     """The case on one page, as HTML or PDF, made anew."""
     workspace = open_workspace(source)
-    return warm.first_alone(lambda: workspace.dossier(case, by=by, form=form, **asked))
+    return warm.first_alone(
+        lambda: workspace.dossier(case, by=by, form=form, **asked), case.payments
+    )
 
 
 def cohort_report(

@@ -8,6 +8,7 @@ this lock; later calls find everything loaded and cost nothing.
 from __future__ import annotations
 
 import gc
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,11 @@ _page_ran = threading.Event()
 #: Seconds that the warm-up waits for a first page; for which a browser asks nothing when it draws;
 #: and that it waits for that at most.
 PATIENCE, DRAWING, LONGEST = 5.0, 1.0, 15.0
+#: Payments of a history that two cores are done with sooner than one.
+LONG = 150
+#: How many pages ask the model right now.
+_asking = 0
+_counting = threading.Lock()
 #: When somebody last asked the server for something.
 _asked = 0.0
 #: Whether a page has run that memory was not yet given back of.
@@ -117,11 +123,47 @@ def after_first_page() -> None:
         time.sleep(min(_asked + DRAWING, until) - now)
 
 
-def first_alone(run_model: Callable[[], Answer]) -> Answer:
-    """Run the model; the first time nobody else may, because that loads the model's framework."""
+def first_alone(run_model: Callable[[], Answer], payments: int = 0) -> Answer:
+    """Run the model; the first time nobody else may, because that loads the model's framework.
+
+    Args:
+        run_model: asks it.
+        payments: of the history that it is asked about; see `_cores`.
+    """
     if _model_ran.is_set():
-        return run_model()
+        with _cores(payments):
+            return run_model()
     with _lock, loading():
         answer = run_model()
     _model_ran.set()
     return answer
+
+
+@contextmanager
+def _cores(payments: int) -> Iterator[None]:
+    """While the model is asked: of a long history by two cores, if nobody else asks meanwhile.
+
+    Of a short one they would only wait for each other. Where somebody has set the number of threads
+    it stays.
+    """
+    global _asking  # noqa: PLW0603 - one number for the process
+    if not _two_to_share():
+        yield
+        return
+    import torch
+
+    with _counting:
+        _asking += 1
+        both = _asking == 1 and payments >= LONG
+    torch.set_num_threads(2 if both else 1)
+    try:
+        yield
+    finally:
+        with _counting:
+            _asking -= 1
+        torch.set_num_threads(1)  # a new thread begins with what was set last
+
+
+def _two_to_share() -> bool:
+    """Whether `dashboard.serve` gave this process one thread for the model, of two cores or more."""
+    return os.environ.get("OMP_NUM_THREADS") == "1" and (os.cpu_count() or 1) > 1
