@@ -165,5 +165,5 @@ def _cores(payments: int) -> Iterator[None]:
 
 
 def _two_to_share() -> bool:
-    """Whether `dashboard.serve` gave this process one thread for the model, of two cores or more."""
+    """Whether this process got one thread for the model (`serve.environment`), of more cores."""
     return os.environ.get("OMP_NUM_THREADS") == "1" and (os.cpu_count() or 1) > 1
