@@ -120,7 +120,7 @@ def _stamp(path: Path) -> int:
 
 
 #: What is asked about, as Streamlit's caches tell one from another: plain values all of them, so
-#: that their text says everything. Value by value it takes them a tenth of a user's page.
+#: that their text says everything. Value by value it takes them 8 % of a user's page.
 KEYS = {Source: repr, Case: repr, SampleFilter: repr}
 
 
