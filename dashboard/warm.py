@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from lbsf_core.memory import give_back_freed_memory
+from lbsf_core.memory import cores, give_back_freed_memory
 
 Answer = TypeVar("Answer")
 
@@ -166,4 +166,4 @@ def _cores(payments: int) -> Iterator[None]:
 
 def _two_to_share() -> bool:
     """Whether this process got one thread for the model (`serve.environment`), of more cores."""
-    return os.environ.get("OMP_NUM_THREADS") == "1" and (os.cpu_count() or 1) > 1
+    return os.environ.get("OMP_NUM_THREADS") == "1" and cores() > 1

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from lbsf_core.memory import TUNABLES
+from lbsf_core.memory import TUNABLES, cores
 
 _PACKAGES = ("lbsf", "duckdb", "numpy", "pandas", "pyarrow", "torch")
 
@@ -17,7 +17,7 @@ _PACKAGES = ("lbsf", "duckdb", "numpy", "pandas", "pyarrow", "torch")
 def machine() -> dict[str, Any]:
     """Cores, processor, memory and its settings, load, versions and date, as JSON values."""
     return {
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "cores": cores(),
         "cpu": _cpu_model(),
         "memory_gb": _memory_gb(),
         "load_1min": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,

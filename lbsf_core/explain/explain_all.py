@@ -37,6 +37,7 @@ from lbsf_core.explain.batch import (
 )
 from lbsf_core.files import atomic_write, code_hash, dump_json
 from lbsf_core.fold.store import FoldedStore, StoreManifest
+from lbsf_core.memory import cores
 from lbsf_core.model.bundle import Bundle, versions
 
 #: Samples that are asked for their reason codes where nobody says how many: enough for the shares
@@ -153,15 +154,14 @@ def _explained(
     workers: int | None,
 ) -> Iterator[tuple[int, int]]:
     """Explain and keep these chunks; gives each when it is done."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     # A process takes seconds to start: one for a single chunk would not be worth it.
-    processes = min(workers or cores or 1, len(runs) // 2)
+    processes = min(workers or cores(), len(runs) // 2)
     if processes < 2:
         for run in runs:
             keep_chunk(store, bundle, reasons, run, work)
             yield run
         return
-    threads = (cores or 1) // processes
+    threads = cores() // processes
     start = (store.path, store.manifest, bundle.save(work / "bundle"), reasons, threads)
     pool = ProcessPoolExecutor(processes, get_context("spawn"), _start, start)
     try:

@@ -92,7 +92,7 @@ def test_a_long_history_has_two_cores_while_nobody_else_asks(monkeypatch):
     import torch
 
     before, threads = torch.get_num_threads(), torch.get_num_threads
-    monkeypatch.setattr(warm.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(warm, "cores", lambda: 2)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr(warm, "_model_ran", warm.threading.Event())
     warm.first_alone(lambda: None)
