@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 from dashboard.gate import BELL_ENV, DOOR_ENV, SOCKET_ENV
+from lbsf_core.cores import THREADS
 from lbsf_core.errors import LbsfError
 from lbsf_core.memory import at_start, of_a_server
 
@@ -134,9 +135,7 @@ def environment(path: Path) -> dict[str, str]:
     chosen = {name: value for name, value in os.environ.items() if mine.get(name) != value}
     return {
         **of_a_server(),
-        # One user's history is too short for two cores to share: they would wait for each other.
-        # Sessions are what the cores are shared between.
-        "OMP_NUM_THREADS": "1",
+        THREADS: "1",  # see `lbsf_core.cores`
         **chosen,
         "LBSF_WORKSPACE": str(path.resolve()),
         "LBSF_PARENT": str(os.getpid()),

@@ -8,14 +8,14 @@ this lock; later calls find everything loaded and cost nothing.
 from __future__ import annotations
 
 import gc
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from lbsf_core.memory import cores, give_back_freed_memory
+from lbsf_core.cores import shared_out
+from lbsf_core.memory import give_back_freed_memory
 
 Answer = TypeVar("Answer")
 
@@ -27,11 +27,6 @@ _page_ran = threading.Event()
 #: Seconds that the warm-up waits for a first page; for which a browser asks nothing when it draws;
 #: and that it waits for that at most.
 PATIENCE, DRAWING, LONGEST = 5.0, 1.0, 15.0
-#: Payments of a history that two cores are done with sooner than one.
-LONG = 150
-#: How many pages ask the model right now.
-_asking = 0
-_counting = threading.Lock()
 #: When somebody last asked the server for something.
 _asked = 0.0
 #: Whether a page has run that memory was not yet given back of.
@@ -128,42 +123,12 @@ def first_alone(run_model: Callable[[], Answer], payments: int = 0) -> Answer:
 
     Args:
         run_model: asks it.
-        payments: of the history that it is asked about; see `_cores`.
+        payments: of the history that it is asked about; see `shared_out`.
     """
     if _model_ran.is_set():
-        with _cores(payments):
+        with shared_out(payments):
             return run_model()
     with _lock, loading():
         answer = run_model()
     _model_ran.set()
     return answer
-
-
-@contextmanager
-def _cores(payments: int) -> Iterator[None]:
-    """While the model is asked: of a long history by two cores, if nobody else asks meanwhile.
-
-    Of a short one they would only wait for each other. Where somebody has set the number of threads
-    it stays.
-    """
-    global _asking  # noqa: PLW0603 - one number for the process
-    if not _two_to_share():
-        yield
-        return
-    import torch
-
-    with _counting:
-        _asking += 1
-        both = _asking == 1 and payments >= LONG
-    torch.set_num_threads(2 if both else 1)
-    try:
-        yield
-    finally:
-        with _counting:
-            _asking -= 1
-        torch.set_num_threads(1)  # a new thread begins with what was set last
-
-
-def _two_to_share() -> bool:
-    """Whether this process got one thread for the model (`serve.environment`), of more cores."""
-    return os.environ.get("OMP_NUM_THREADS") == "1" and cores() > 1

@@ -9,7 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from lbsf_core.memory import TUNABLES, cores
+from lbsf_core.cores import cores
+from lbsf_core.memory import TUNABLES
 
 _PACKAGES = ("lbsf", "duckdb", "numpy", "pandas", "pyarrow", "torch")
 

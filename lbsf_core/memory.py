@@ -11,6 +11,8 @@ import os
 import sys
 from collections.abc import Callable
 
+from lbsf_core.cores import cores
+
 #: Environment variable of glibc's settings.
 TUNABLES = "GLIBC_TUNABLES"
 #: Blocks from this on are mapped by themselves, and what is free at the top of a heap beyond this
@@ -22,13 +24,6 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 #: Freed memory at the top of the heap is kept up to this, and smaller blocks never mapped by
 #: themselves, in bytes. glibc takes an int: just below 2 GiB.
 _KEPT = 2**31 - 1
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def at_start() -> dict[str, str]:

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 import torch
 from filelock import FileLock, Timeout
 
+from lbsf_core.cores import cores
 from lbsf_core.errors import AttributionsError
 from lbsf_core.explain.attributions import VERSION, join, merge
 from lbsf_core.explain.batch import (
@@ -37,7 +38,6 @@ from lbsf_core.explain.batch import (
 )
 from lbsf_core.files import atomic_write, code_hash, dump_json
 from lbsf_core.fold.store import FoldedStore, StoreManifest
-from lbsf_core.memory import cores
 from lbsf_core.model.bundle import Bundle, versions
 
 #: Samples that are asked for their reason codes where nobody says how many: enough for the shares

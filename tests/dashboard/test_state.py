@@ -6,7 +6,6 @@ import gc
 import subprocess
 import sys
 import weakref
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -86,33 +85,6 @@ def test_the_first_run_of_the_model_is_alone_and_a_failed_one_does_not_count(mon
         warm.first_alone(lambda: 1 / 0)
     assert warm.first_alone(warm._lock.locked)
     assert not warm.first_alone(warm._lock.locked)
-
-
-def test_a_long_history_has_two_cores_while_nobody_else_asks(monkeypatch):
-    import torch
-
-    before, threads = torch.get_num_threads(), torch.get_num_threads
-    monkeypatch.setattr(warm, "cores", lambda: 2)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr(warm, "_model_ran", warm.threading.Event())
-    warm.first_alone(lambda: None)
-
-    def while_another_asks():
-        with ThreadPoolExecutor(1) as other:
-            return other.submit(warm.first_alone, threads, warm.LONG).result()
-
-    try:
-        assert warm.first_alone(threads, warm.LONG) == 2
-        assert warm.first_alone(threads, warm.LONG - 1) == 1
-        assert warm.first_alone(while_another_asks, warm.LONG) == 1
-        with pytest.raises(ZeroDivisionError):
-            warm.first_alone(lambda: 1 / 0, warm.LONG)
-        assert (threads(), warm._asking) == (1, 0)
-        torch.set_num_threads(3)
-        monkeypatch.setenv("OMP_NUM_THREADS", "3")  # somebody's own choice
-        assert warm.first_alone(threads, warm.LONG) == 3
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_nothing_is_looked_through_for_garbage_while_modules_are_loaded():
