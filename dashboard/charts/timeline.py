@@ -342,7 +342,8 @@ def _effect_axis(named: pd.DataFrame) -> dict[str, Any]:
     reach = float(np.nanmax(values, initial=0.0)) * 1.08
     reach = reach if reach > 0 else 1.0
     size = 10.0 ** np.floor(np.log10(reach))
-    step = next(s * size for s in (5, 2, 1, 0.5) if s * size <= reach)
+    # A label near the end would run into the next panel's first one.
+    step = next(s * size for s in (5, 2, 1, 0.5) if s * size <= 0.75 * reach)
     digits = max(0, int(-np.floor(np.log10(step))))
     ticks = (f"−{step:.{digits}f}", "0", f"+{step:.{digits}f}")
     return style.X_AXIS | {

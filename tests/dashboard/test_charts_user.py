@@ -296,3 +296,13 @@ def test_of_very_many_payments_the_largest_of_each_place_stand_for_all():
     drawn = sum(len(trace.x) for trace in figure.data[:2])
     assert drawn <= DOTS
     assert len(figure.to_json()) < 1_000_000
+
+
+@pytest.mark.parametrize("largest", [0.0007, 0.019, 0.214, 0.92, 1.0, 4.7, 80.0])
+def test_effect_ticks_keep_away_from_the_next_panel(largest: float) -> None:
+    explanation = make_explanation(merchants=SHOPS, payments=60)
+    arranged = _arranged(explanation)
+    values = np.linspace(-largest, largest, len(arranged.merchants))
+    rows = arranged.merchants.assign(attribution=values, lo=values, hi=values)
+    axis = timeline(lanes.Lanes(rows, arranged.payments), currency="EUR").layout.xaxis2
+    assert 0.3 * axis.range[1] < axis.tickvals[2] <= 0.75 * axis.range[1]
