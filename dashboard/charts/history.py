@@ -48,8 +48,11 @@ def score_history(standings: Sequence[Standing]) -> go.Figure:
         ],
         "hovertemplate": "%{customdata[0]}: PD %{customdata[1]}<br>%{customdata[2]}<extra></extra>",
     }
+    # Plotly's own ticks name a month twice where there are few.
+    named = sorted({0, len(standings) // 2, len(standings) - 1})
+    ticks = [standings[at].cutoff for at in named]
     axes = {
-        "xaxis": style.X_AXIS | {"nticks": 4, "tickformat": "%b %Y"},
+        "xaxis": style.X_AXIS | {"tickvals": ticks, "tickformat": "%b %Y"},
         "yaxis": style.Y_AXIS | {"tickformat": ".0%", "rangemode": "tozero", "nticks": 4},
     }
     return style.unchecked(

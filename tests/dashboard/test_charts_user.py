@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import numpy as np
@@ -306,3 +307,14 @@ def test_effect_ticks_keep_away_from_the_next_panel(largest: float) -> None:
     rows = arranged.merchants.assign(attribution=values, lo=values, hi=values)
     axis = timeline(lanes.Lanes(rows, arranged.payments), currency="EUR").layout.xaxis2
     assert 0.3 * axis.range[1] < axis.tickvals[2] <= 0.75 * axis.range[1]
+
+
+@pytest.mark.parametrize(
+    ("months", "named"), [(1, [0]), (2, [0, 1]), (3, [0, 1, 2]), (13, [0, 6, 12])]
+)
+def test_a_score_history_names_each_month_once(months: int, named: list[int]) -> None:
+    cutoffs = [datetime(2024 + at // 12, at % 12 + 1, 25, tzinfo=UTC) for at in range(months)]
+    figure = score_history(
+        [SimpleNamespace(cutoff=cutoff, pd=0.1, payments=4, whole=True) for cutoff in cutoffs]
+    )
+    assert list(figure.layout.xaxis.tickvals) == [cutoffs[at] for at in named]
