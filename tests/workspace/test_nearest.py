@@ -43,6 +43,30 @@ def test_the_nearest_by_hand(workspace: Workspace, tiny_workspace: Path) -> None
     assert case.user_id not in set(found["user_id"])
 
 
+def test_where_too_few_are_left_more_are_looked_at(
+    workspace: Workspace, tiny_workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = workspace.case(str(workspace.queue(limit=1)["user_id"].iloc[0]))
+    unit = directions(tiny_workspace)
+    near = unit @ unit[case.sample]
+    near[case.sample] = -2
+    order = np.argsort(-near).tolist()
+    empty, asked, records = set(order[:3]), [], workspace._tables.records
+
+    def without(samples, columns):
+        asked.append(len(samples))
+        told = records(samples, columns)
+        return [
+            one | {"payments": 0} if at in empty else one
+            for at, one in zip(samples, told, strict=True)
+        ]
+
+    monkeypatch.setattr(workspace._tables, "records", without)
+    monkeypatch.setattr(nearest, "MET", 1)
+    assert workspace.similar(case, 5)["sample"].tolist() == order[3:8]
+    assert asked == [5, 40]
+
+
 def test_every_sample_has_its_own_representation(
     workspace: Workspace, tiny_workspace: Path
 ) -> None:
