@@ -48,9 +48,17 @@ class Questions:
 
     @cached_property
     def bundle(self) -> Bundle:
-        """The bundle. Loads the model's framework, which opening a workspace does not."""
+        """The bundle. Loads the model's framework, which opening a workspace does not.
+
+        From then on this process computes GELU by torch's own loops. oneDNN compiles code for every
+        size that it meets, and each case has sizes of its own: of an explanation 7 % (some 350
+        payments) to 12 % (some 80), of reasons as much.
+        """
+        import torch
+
         from lbsf_core.model.bundle import Bundle
 
+        torch.backends.mkldnn.set_flags(False)  # type: ignore[no-untyped-call]
         return Bundle.load(self.checked.path(f"bundle/{BUNDLE_MANIFEST}").parent)
 
     def explanation(
