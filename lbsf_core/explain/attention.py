@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from torch import Tensor
 
 from lbsf_core.errors import LbsfError
 from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.model.bundle import Bundle
-from lbsf_core.model.lbsf import LBSF
+from lbsf_core.model.lbsf import LBSF, Attention, Layout, _per_sample
 from lbsf_core.model.relation import RelationLayer
 from lbsf_core.score.scorer import batch_logits, passes
 from lbsf_core.train.split import PARTS, parts
@@ -109,6 +110,29 @@ class AttentionView:
 
 def _told(nats: float, share: float) -> dict[str, float]:
     return {"nats": float(nats), "share": float(share)}
+
+
+def in_use(model: LBSF) -> LBSF:
+    """The model, told that it isn't trained now; telling it takes a millisecond of a page."""
+    return model.eval() if model.training else model
+
+
+def looked(model: LBSF, fused: Tensor, statistics: Tensor, layout: Layout) -> Attention:
+    """Where `LBSF.forward_with_attention` looks, of payments that are encoded already.
+
+    Args:
+        model: looks.
+        fused: (N, D) fused payments.
+        statistics: (S, K) of their segments.
+        layout: of both.
+    """
+    found: dict[str, Any] = {}
+    model.represent(fused, statistics, layout, found)
+    return Attention(
+        payments=found["payments"].mean(dim=1),
+        merchants=found["merchants"],
+        relations=_per_sample(found["relations"], layout, model.config.heads),
+    )
 
 
 def attention_view(model: LBSF, batch: FoldedBatch) -> AttentionView:

@@ -15,7 +15,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import torch
 
 from lbsf_core.errors import AttributionsError
 from lbsf_core.explain.attributions import (
@@ -61,8 +60,6 @@ def explain_batch(
         and B rows (the columns before it).
     """
     found = integrated_gradients(bundle.model, batch)
-    with torch.no_grad():
-        _, attention = bundle.model.forward_with_attention(batch)
     segment, count = batch.segment_of_payment, len(batch.merchants)
     sample, values = batch.sample_of_segment, found.fields.sum(axis=1)
 
@@ -79,7 +76,7 @@ def explain_batch(
         "money_out": summed(np.maximum(-batch.amounts, 0.0)),
         "attribution": summed(values),
         "removed": removed(bundle.model, batch, summed(values)),
-        "weight": attention.merchants.cpu().double().numpy(),
+        "weight": found.attention.merchants.cpu().double().numpy(),
     }
     for place, name in enumerate(field_names(bundle.model)):
         segments[f"field:{name}"] = summed(found.fields[:, place]).astype(np.float32)

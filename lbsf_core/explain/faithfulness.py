@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from lbsf_core.explain.gradient import integrated_gradients
 from lbsf_core.explain.removal import Coalitions, refolds
@@ -111,9 +110,8 @@ def rank(
     segment, count = batch.segment_of_payment, len(batch.merchants)
     values = coalitions.shapley(budget=budget, seed=seed)
     push = 1.0 if risky or values.whole >= values.empty else -1.0
-    gradient = integrated_gradients(model, batch).fields.sum(axis=1)
-    with torch.no_grad():
-        _, attention = model.forward_with_attention(batch)
+    attributions = integrated_gradients(model, batch)
+    gradient, attention = attributions.fields.sum(axis=1), attributions.attention
     looked = attention.merchants.double().cpu().numpy()
     inside = attention.payments.double().cpu().numpy()
     related = attention.relations[0].double().cpu().numpy().mean(axis=0).sum(axis=0)

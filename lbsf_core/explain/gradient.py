@@ -27,11 +27,12 @@ from captum.attr import IntegratedGradients
 from torch import Tensor
 
 from lbsf_core.errors import LbsfError
+from lbsf_core.explain.attention import in_use, looked
 from lbsf_core.explain.baselines import TYPICAL_PAYMENT, Baseline
 from lbsf_core.explain.result import TOLERANCE, Explanation, assemble
 from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.model.bundle import Bundle
-from lbsf_core.model.lbsf import LBSF, Layout
+from lbsf_core.model.lbsf import LBSF, Attention, Layout
 from lbsf_core.score.calibration import Calibration
 
 Floats = npt.NDArray[np.float64]
@@ -62,6 +63,7 @@ class Attributions:
         baseline_logits: (B,).
         delta: (B,) sum of a sample's values - (logit - baseline logit).
         steps: (B,) steps that were needed.
+        attention: where the model looked, at the payments as they are.
     """
 
     fields: Floats
@@ -69,6 +71,7 @@ class Attributions:
     baseline_logits: Floats
     delta: Floats
     steps: npt.NDArray[np.int64]
+    attention: Attention
 
 
 def field_names(model: LBSF) -> tuple[str, ...]:
@@ -141,7 +144,7 @@ def _integrate(
     model: LBSF, batch: FoldedBatch, steps: int, references: Sequence[FoldedBatch | None]
 ) -> list[Attributions]:
     """The integral along R straight paths to the payments as they are, one from each reference."""
-    model.eval()
+    in_use(model)
     layout = model.layout(batch)
     gates = model.field_weights().detach()
     with torch.no_grad():
@@ -157,6 +160,7 @@ def _integrate(
             ends[0].flatten(0, 1), ends[1].flatten(0, 1), layout.repeat(count + 1)
         )
         logits = flat.view(count + 1, -1).cpu().double().numpy()
+        attention = looked(model, fused, statistics, layout)
         # Where there is nothing to move, both ends are the same to the last bit.
         logits[:-1] = np.where(batch.payment_counts > 0, logits[:-1], logits[-1])
     n, f = len(batch.amounts), len(model.fields)
@@ -198,26 +202,47 @@ def _integrate(
             np.bincount(batch.sample_of_payment, fields.sum(axis=1), minlength=len(batch))
             - (logits[-1] - baseline),
             np.full(len(batch), steps, dtype=np.int64),
+            attention,
         )
         for fields, baseline in zip(values, logits[:-1], strict=True)
     ]
 
 
 class _NearTheInput(IntegratedGradients):  # type: ignore[misc]
-    """Captum's, whose steps lie closer together near the input: at 1 - (1 - u)^2 in place of u."""
+    """Captum's, whose steps lie closer together near the input: at 1 - (1 - u)^2 in place of u.
+
+    What Captum does step by step and then joins is one operation here: all points of the paths.
+    To the last bit as Captum has them: with a product and a sum that the processor does at once
+    (`torch.lerp`), a sample's points would hang on which others it is explained with.
+    """
 
     def _attribute(
         self,
-        *asked: Any,  # noqa: ANN401 - as Captum has them
+        *,
+        inputs: tuple[Tensor, ...],
+        baselines: tuple[Tensor, ...],
         step_sizes_and_alphas: tuple[list[float], list[float]],
-        **more: Any,  # noqa: ANN401
+        **_: Any,  # noqa: ANN401 - what else Captum has
     ) -> tuple[Tensor, ...]:
-        sizes = [2 * (1 - u) * size for size, u in zip(*step_sizes_and_alphas, strict=True)]
-        alphas = [1 - (1 - u) ** 2 for u in step_sizes_and_alphas[1]]
-        found: tuple[Tensor, ...] = super()._attribute(
-            *asked, step_sizes_and_alphas=(sizes, alphas), **more
+        from_input = 1 - torch.tensor(step_sizes_and_alphas[1], dtype=torch.float64)
+        sizes = 2 * from_input * torch.tensor(step_sizes_and_alphas[0], dtype=torch.float64)
+        points = tuple(
+            (_column(1 - from_input**2, start) * (end - start))
+            .add_(start)
+            .flatten(0, 1)
+            .requires_grad_()
+            for end, start in zip(inputs, baselines, strict=True)
         )
-        return found
+        slopes = self.gradient_func(forward_fn=self.forward_func, inputs=points)
+        return tuple(
+            (slope.view(len(sizes), *end.shape) * _column(sizes, end)).sum(dim=0)
+            for slope, end in zip(slopes, inputs, strict=True)
+        )
+
+
+def _column(values: Tensor, like: Tensor) -> Tensor:
+    """(K,) values as (K, 1, ...): one for each of K copies of a tensor."""
+    return values.to(like).view(-1, *(1 for _ in like.shape))
 
 
 def _start(model: LBSF, reference: FoldedBatch | None, statistics: Tensor) -> tuple[Tensor, Tensor]:
@@ -293,8 +318,7 @@ def explain_against(
     model = bundle.model
     paths = [(baseline.batch, TOLERANCE), *((other.batch, CHECK_TOLERANCE) for other in others)]
     found, *checks = along_paths(model, batch, paths)
-    with torch.no_grad():
-        _, attention = model.forward_with_attention(batch)
+    attention = found.attention
     calibration = Calibration(**bundle.calibration)
     by_merchant, *of_others = (_by_merchant(batch, each) for each in (found, *checks))
     payment_values = found.fields.sum(axis=1)

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import torch
 
 from lbsf_core.errors import LbsfError
+from lbsf_core.explain.attention import in_use
 from lbsf_core.explain.baselines import EMPTY, Baseline
 from lbsf_core.explain.result import Explanation, assemble
 from lbsf_core.explain.shapley import TOP, Game, Masks, Shapley, orders, shapley, unstable
@@ -77,7 +78,7 @@ class Coalitions:
                 "this model reads how long before a payment the user paid at any merchant, so no "
                 "merchant can be taken out by itself. Train it again with user_gap = false."
             )
-        self.model, self.batch = model.eval(), batch
+        self.model, self.batch = in_use(model), batch
         with torch.inference_mode():
             self.states = model.segment_states(batch)
         self._stand_ins = self._place(baseline)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy  # its parts are loaded when they are first used
 
 Floats = npt.NDArray[np.float64]
 Masks = npt.NDArray[np.bool_]
@@ -147,7 +147,7 @@ def _from_orders(games: Sequence[Game], places: npt.NDArray[np.int64]) -> Shaple
         coalitions += asked
     of_pair = np.concatenate(added)
     values = of_pair.mean(axis=0)
-    reach = stats.t.ppf(0.975, len(of_pair) - 1) * stats.sem(of_pair, axis=0)
+    reach = scipy.stats.t.ppf(0.975, len(of_pair) - 1) * scipy.stats.sem(of_pair, axis=0)
     empty, whole = np.mean(ends, axis=0)
     return Shapley(
         values, values - reach, values + reach, float(whole), float(empty), coalitions, False

@@ -97,12 +97,10 @@ def randomised(model: LBSF, typical: FoldedBatch, seed: int) -> Iterator[tuple[s
 def merchant_values(model: LBSF, batch: FoldedBatch, *, budget: int, seed: int) -> Floats:
     """(3, S) what each method says of the merchants of one sample."""
     removal = Coalitions(model, batch).shapley(budget=budget, seed=seed).values
-    fields = integrated_gradients(model, batch, tolerance=np.inf).fields.sum(axis=1)
-    count = len(batch.merchants)
-    gradient = np.bincount(batch.segment_of_payment, fields, minlength=count)
-    with torch.no_grad():
-        _, looked = model.forward_with_attention(batch)
-    return np.stack([removal, gradient, looked.merchants.double().cpu().numpy()])
+    found = integrated_gradients(model, batch, tolerance=np.inf)
+    values, count = found.fields.sum(axis=1), len(batch.merchants)
+    gradient = np.bincount(batch.segment_of_payment, values, minlength=count)
+    return np.stack([removal, gradient, found.attention.merchants.double().cpu().numpy()])
 
 
 def spearman(one: Floats, other: Floats) -> float:
