@@ -75,27 +75,35 @@ class _Sample:
         self.ages = (int(batch.cutoffs[0]) - batch.timestamps) / DAY
         self.span = float(self.ages.max())
         named = np.array(merchant_kinds(batch, kinds), dtype=object)
-        self.kinds = {kind: np.flatnonzero(named == kind) for kind in dict.fromkeys(named)}
-        self._groups: dict[tuple[bytes, bytes], Group] = {}
+        of_kinds = {kind: np.flatnonzero(named == kind) for kind in dict.fromkeys(named)}
+        self._everybody = Party(None, np.arange(len(batch.merchants)))
+        self._kinds = {
+            kind: Party(None if kind == OTHER else kind, segments)
+            for kind, segments in of_kinds.items()
+        }
+        self._single = {
+            kind: [Party(party.kind, party.segments[at : at + 1]) for at in range(len(segments))]
+            for (kind, party), segments in zip(self._kinds.items(), of_kinds.values(), strict=True)
+        }
+        self._groups: dict[tuple[int, int], Group] = {}
 
     def asked(self, code: Code) -> Iterator[tuple[Party, Party | None]]:
-        """Whom a code is asked of, and who may follow."""
+        """Whom a code is asked of, and who may follow; the same parties every time."""
         if code.of != "kind":
-            yield Party(None, np.arange(len(self.batch.merchants))), None
+            yield self._everybody, None
             return
-        for kind, segments in self.kinds.items():
+        for kind, party in self._kinds.items():
             if code.kinds and kind not in code.kinds:
                 continue
-            known = None if kind == OTHER else kind
             if code.then:
                 for then in code.then:
-                    if then in self.kinds:
-                        yield Party(known, segments), Party(then, self.kinds[then])
+                    if then in self._kinds:
+                        yield party, self._kinds[then]
                 continue
-            if known and len(segments) > 1:
-                yield Party(known, segments), None
-            for at in range(len(segments)):
-                yield Party(known, segments[at : at + 1]), None
+            if party.kind and len(party.segments) > 1:
+                yield party, None
+            for one in self._single[kind]:
+                yield one, None
 
     def candidate(
         self, code: Code, party: Party, then: Party | None, figures: dict[str, float], rows: Ints
@@ -109,10 +117,11 @@ class _Sample:
 
     def group(self, party: Party, then: Party | None) -> Group:
         """The payments of a party, and of who may follow."""
-        name = (party.segments.tobytes(), b"" if then is None else then.segments.tobytes())
+        name = (id(party), id(then))  # of `asked`, and kept with this sample
         if name not in self._groups:
             rows = self._rows(party)
-            rows = rows[np.argsort(-self.ages[rows], kind="stable")]
+            if len(party.segments) > 1:  # one merchant's lie in order of time
+                rows = rows[np.argsort(-self.ages[rows], kind="stable")]
             after = None if then is None else self._rows(then)
             self._groups[name] = Group(
                 rows=rows,
@@ -125,5 +134,8 @@ class _Sample:
         return self._groups[name]
 
     def _rows(self, party: Party) -> Ints:
-        counts = np.diff(self.batch.offsets)
-        return expand(self.batch.offsets[party.segments], counts[party.segments])
+        offsets = self.batch.offsets
+        if len(party.segments) == 1:
+            at = int(party.segments[0])
+            return np.arange(offsets[at], offsets[at + 1])
+        return expand(offsets[party.segments], np.diff(offsets)[party.segments])

@@ -70,15 +70,20 @@ class Removals:
     def _remainders(self, rows: Ints) -> Sequence[tuple[int, tuple[int, bytes] | None, Ints]]:
         """(segment, name of what is left of it or None, rows left) of each segment that loses."""
         segments = self._segment[rows]
-        starts = np.flatnonzero(np.diff(segments, prepend=-1))
+        if len(rows) and segments[0] == segments[-1]:  # most facts are of one merchant
+            parts = [rows]
+        else:
+            parts = np.split(rows, np.flatnonzero(segments[1:] != segments[:-1]) + 1)
         found: list[tuple[int, tuple[int, bytes] | None, Ints]] = []
-        for lost in np.split(rows, starts[1:]) if len(rows) else ():
+        for lost in parts if len(rows) else ():
             segment = int(self._segment[lost[0]])
             first, end = self.batch.offsets[segment : segment + 2]
+            if len(lost) == end - first:
+                found.append((segment, None, lost[:0]))
+                continue
             kept = np.ones(end - first, dtype=bool)
             kept[lost - first] = False
-            left = first + np.flatnonzero(kept)
-            found.append((segment, (segment, kept.tobytes()) if len(left) else None, left))
+            found.append((segment, (segment, kept.tobytes()), first + np.flatnonzero(kept)))
         return found
 
     def _fold(self, new: dict[tuple[int, bytes], Ints]) -> None:

@@ -204,8 +204,10 @@ def _total(group: Group) -> dict[str, float]:
 
 def stopped(group: Group, options: Options) -> Fact | None:
     """Payments came again and again, and none any more; cites those before the stop."""
-    days = np.unique(np.floor(group.ages))[::-1]  # several on one day have no gap
     gap = float(group.ages[-1])
+    if gap < LEAST_STOP or len(group.rows) < options.least:
+        return None
+    days = np.unique(np.floor(group.ages))[::-1]  # several on one day have no gap
     if len(days) < options.least:
         return None
     typical = float(np.median(-np.diff(days)))
@@ -217,6 +219,8 @@ def stopped(group: Group, options: Options) -> Fact | None:
 
 def irregular(group: Group, options: Options) -> Fact | None:
     """The days between payments vary by more than their median; cites all."""
+    if len(group.rows) < LEAST_TYPICAL + 2 or group.span < LEAST_BEFORE:  # no gap is so long
+        return None
     days = np.unique(np.floor(group.ages))[::-1]
     if len(days) < LEAST_TYPICAL + 2:
         return None
