@@ -264,7 +264,8 @@ def _hover_rows(payments: pd.DataFrame) -> list[list[str]]:
     """customdata of the dots: the raw merchant to pick by, then what hover shows."""
     columns = ["merchant", "description", "amount", "attribution", "together"]
     rows = list(zip(*(payments[name].tolist() for name in columns), strict=True))
-    shown = {text: style.hover_text(text) for row in rows for text in row[:2]}
+    texts = dict.fromkeys(text for row in rows for text in row[:2])
+    shown = {text: style.hover_text(text) for text in texts}
     return [
         [
             merchant,

@@ -92,7 +92,7 @@ def payments(
             "Order", TABLE_SORTS, default="Largest effect", required=True,
             key="table_sort", bind="query-params", label_visibility="collapsed",
         )  # fmt: skip
-        table_file.download("payments", taken_away(rows))
+        table_file.download("payments", lambda: taken_away(rows))
     segments = "_".join(str(s) for s in rows["segment"].unique()) if selected else "all"
     ticked = payments_table(
         rows, explanation.fields, list(explanation.extras), case.currency,

@@ -65,8 +65,8 @@ def show(source: state.Source, case: Case) -> None:
 
 def _outcomes(rows: pd.DataFrame) -> str:
     """How the nearest turned out, as a sentence without a full stop."""
-    known = rows[rows["label"] != "unknown"]
-    if known.empty:
+    known = [label for label in rows["label"].tolist() if label != "unknown"]
+    if not known:
         return f"Of the {len(rows)} nearest none has a label yet"
-    bad = int((known["label"] == "bad").sum())
+    bad = known.count("bad")
     return f"Of the {len(rows)} nearest {len(known)} have a label, and **{bad} defaulted**"
