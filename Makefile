@@ -1,5 +1,7 @@
 # Set-up is a stamp: it runs again only when what is to be installed changed.
-PYTHON ?= python3
+# A distribution's own Python where it can make environments: it is built with profile-guided
+# optimisation, which one that pyenv has compiled is not unless it was asked for.
+PYTHON ?= $(shell /usr/bin/python3.11 -c "import ensurepip, sys, venv; print(sys.executable)" 2>/dev/null || echo python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -13,6 +15,7 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m compileall -q lbsf_core dashboard  # as pip does with all else that it installs
 	touch $@
 
 demo: $(STAMP)  ## the dashboard on the demo workspace

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,6 +28,22 @@ def machine() -> dict[str, Any]:
         "versions": {"python": platform.python_version()} | {p: _version(p) for p in _PACKAGES},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def python_rate(turns: int = 2_000_000, rounds: int = 5) -> float:
+    """Turns of an empty loop that this Python takes in a second: the best of some rounds.
+
+    What a page costs hangs on it, and builds of the same version differ by half: one that pyenv
+    compiled without being asked for optimisation is slower than a Linux distribution's.
+    """
+    seconds = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        left = turns
+        while left:
+            left -= 1
+        seconds.append(time.perf_counter() - start)
+    return turns / min(seconds)
 
 
 def _version(package: str) -> str | None:

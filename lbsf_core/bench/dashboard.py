@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from lbsf_core.config import FoldConfig
 from lbsf_core.demo import prepare, sample_data
 from lbsf_core.fold.fold import fold
-from lbsf_core.machine import machine
+from lbsf_core.machine import machine, python_rate
 from lbsf_core.payments.simulate import simulate
 from lbsf_core.workspace import BANDS, SampleFilter, Workspace
 
@@ -77,7 +77,8 @@ def bench_dashboard(
         "open_user_server_p95_s" (asked for to last message, no browser), "click_p95_s",
         "whatif_p95_s", "cohort_50k_s", "search_p95_s", "rss_10_sessions_mb", "soak_p95_s" (steps
         in a browser), "soak_server_p95_s" (the others'), "soak_errors", and what it was measured
-        on ("cohort_samples": of the two that are compared, `COHORT` each at most).
+        on ("cohort_samples": of the two that are compared, `COHORT` each at most), with how fast
+        this Python runs there.
 
     Raises:
         LbsfError: there is no browser, or a page did not come to rest.
@@ -87,6 +88,7 @@ def bench_dashboard(
     summary = opened.summary()
     ids, many = (_spread(opened, count) for count in (users, CROWD))
     cohorts, sizes = _cohorts(opened)
+    python = round(python_rate() / 1e6, 1)
     # The app is the library's user, so it is found by name and only here, as by `lbsf dashboard`.
     measured: dict[str, Any] = import_module("dashboard.measure.waits").figures(
         workspace,
@@ -102,7 +104,7 @@ def bench_dashboard(
         "samples": summary.samples,
         "cohort_samples": sizes,
         "payments": summary.payments,
-        "machine": machine(),
+        "machine": machine() | {"python_million_turns_per_s": python},
     }
 
 
