@@ -42,7 +42,7 @@ def _warm_up() -> None:
 async def _tidy() -> None:
     """Give memory back, nobody waiting for it."""
     while True:
-        await asyncio.sleep(1)
+        await asyncio.sleep(warm.STILL)
         await asyncio.to_thread(warm.tidy)
 
 

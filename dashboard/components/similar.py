@@ -25,9 +25,9 @@ def show(source: state.Source, case: Case) -> None:
         st.caption("Nobody else here has payments.")
         return
     st.markdown(f"{_outcomes(rows)}.")
-    table = visible_frame(rows.drop(columns=["sample"]))
-    table["pd"] = rows["pd"] * 100
-    table.insert(0, "open", OPEN)
+    table = visible_frame(rows[[name for name in rows if name != "sample"]])
+    table["pd"] = rows["pd"].to_numpy() * 100
+    table["open"] = OPEN
     kind = st.column_config
     st.dataframe(
         table,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -139,6 +140,10 @@ class Explanation:
         Columns: segment, merchant, kind, regular (bool), payments, total (signed), money_in,
         money_out, first, last, attribution, lo, hi (its 95 % interval), weight.
         """
+        return self._merchants_frame.copy(deep=False)
+
+    @cached_property
+    def _merchants_frame(self) -> DataFrame:
         rows = []
         for s, merchant in enumerate(self.merchants):
             at = slice(int(self.offsets[s]), int(self.offsets[s + 1]))
@@ -183,8 +188,12 @@ class Explanation:
         Columns: payment (row number), segment, merchant, timestamp, amount, description, the
         extra fields, attribution, lo, hi, weight, and one `field:<name>` column a field.
         """
+        return self._payments_frame.copy(deep=False)
+
+    @cached_property
+    def _payments_frame(self) -> DataFrame:
         segment = np.repeat(np.arange(len(self.merchants)), np.diff(self.offsets))
-        frame = DataFrame(
+        return DataFrame(
             {
                 "payment": np.arange(len(self.amounts)),
                 "segment": segment,
@@ -197,11 +206,9 @@ class Explanation:
                 "lo": self.payment_attributions if self.payment_lo is None else self.payment_lo,
                 "hi": self.payment_attributions if self.payment_hi is None else self.payment_hi,
                 "weight": self.payment_weights,
+                **{f"field:{n}": self.field_attributions[:, f] for f, n in enumerate(self.fields)},
             }
         )
-        for f, name in enumerate(self.fields):
-            frame[f"field:{name}"] = self.field_attributions[:, f]
-        return frame
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON that `lbsf explain --json` prints (issue 2, acceptance 5).

@@ -198,15 +198,37 @@ def test_the_warm_up_compares_what_no_page_has_read(monkeypatch):
     assert [workspace.compared for workspace in opened] == [1]
 
 
-def test_memory_is_given_back_once_after_pages_ran(monkeypatch):
-    given = []
-    monkeypatch.setattr(warm, "give_back_freed_memory", lambda *, whole: given.append(whole))
+@pytest.fixture
+def given(clock, monkeypatch):
+    """What was given back, and when."""
+    found = []
+    monkeypatch.setattr(
+        warm, "give_back_freed_memory", lambda *, whole: found.append((whole, clock.now()))
+    )
     monkeypatch.setattr(warm, "_freed", False)
-    monkeypatch.setattr(warm, "_page_ran", warm.threading.Event())
+    monkeypatch.setattr(warm, "_tidied", 100.0)
+    return found
+
+
+def test_memory_is_given_back_once_after_pages_ran(clock, given):
     warm.tidy()
     assert given == []
     warm.page_ran()
     warm.page_ran()
     warm.tidy()
+    assert given == [], "the next page may come at once"
+    warm.time.sleep(warm.STILL)
     warm.tidy()
-    assert given == [True]
+    warm.tidy()
+    assert given == [(True, warm.STILL)]
+
+
+def test_pages_without_an_end_do_not_keep_memory(clock, given):
+    for _ in range(4 * round(warm.UNTIDY)):
+        warm.imports()
+        warm.time.sleep(warm.STILL / 2)
+        warm.tidy()
+        warm.page_ran()
+        warm.time.sleep(warm.STILL / 3)
+        warm.tidy()
+    assert [round(at) for _, at in given] == [warm.UNTIDY]
