@@ -144,7 +144,7 @@ def attention_view(model: LBSF, batch: FoldedBatch) -> AttentionView:
     if len(batch) != 1:
         raise LbsfError(f"an attention view is of one sample; the batch holds {len(batch)}.")
     with torch.no_grad():
-        _, found = model.eval().forward_with_attention(batch)
+        _, found = in_use(model).forward_with_attention(batch)
     merchants, payments, relations = (
         part.double().cpu().numpy()
         for part in (found.merchants, found.payments, found.relations[0])

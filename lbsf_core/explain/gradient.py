@@ -169,12 +169,12 @@ def _integrate(
         layouts: dict[int, Layout] = {}
 
         def total_logit(payments: Tensor, stats: Tensor) -> Tensor:
-            """(n,) sum of the batch's logits at n points of the paths; samples do not mix."""
+            """(1,) sum of the batch's logits at n points of the paths; they do not mix."""
             points = len(payments)
             if points not in layouts:
                 layouts[points] = layout.repeat(points)
             flat = model.forward_from(payments.flatten(0, 1), stats.flatten(0, 1), layouts[points])
-            return flat.view(points, -1).sum(dim=1)
+            return flat.sum()[None]
 
         # Averaged gradients (multiply_by_inputs=False), so that they can be split by field.
         engine = _NearTheInput(total_logit, multiply_by_inputs=False)

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from lbsf_core.errors import EditError
+from lbsf_core.explain.attention import in_use
 from lbsf_core.explain.edits import Edit, Edited, apply
 from lbsf_core.fold.batch import DAY, FoldedBatch
 from lbsf_core.model.bundle import Bundle
@@ -59,7 +60,7 @@ class WhatIf:
 def logit_of(bundle: Bundle, batch: FoldedBatch) -> float:
     """The logit of one sample, by a whole forward pass."""
     with torch.inference_mode():
-        return float(bundle.model.eval()(batch)[0])
+        return float(in_use(bundle.model)(batch)[0])
 
 
 def what_if(
@@ -123,17 +124,21 @@ def score_history(
         raise EditError(f"a history is of one sample; the batch holds {len(batch)}.")
     today = int(batch.cutoffs[0])
     stamp = pd.Timestamp(today, unit="us", tz="UTC").as_unit("us")
-    asked = [stamp - pd.DateOffset(months=back) for back in range(months, 0, -1)]
-    earlier = np.array([int(when.as_unit("us").asm8.astype(np.int64)) for when in asked])
     first = int(batch.timestamps.min()) if len(batch.timestamps) else today
-    cutoffs = np.append(earlier[earlier > first], today).astype(np.int64)
+    earlier: list[int] = []
+    for back in range(1, months + 1):
+        when = stamp - pd.DateOffset(months=back)
+        if (cutoff := int(when.as_unit("us").asm8.astype(np.int64))) <= first:
+            break
+        earlier.insert(0, cutoff)
+    cutoffs = np.array([*earlier, today], dtype=np.int64)
     copies = batch.select(np.zeros(len(cutoffs), dtype=np.int64))
     limit = np.repeat(cutoffs, copies.payment_counts)
     start = np.iinfo(np.int64).min if window_days is None else limit - round(window_days * DAY)
     kept = copies.keep((copies.timestamps < limit) & (copies.timestamps >= start))
     kept = replace(kept, cutoffs=cutoffs)
     with torch.inference_mode():
-        logits = bundle.model.eval()(kept).double().cpu().numpy()
+        logits = in_use(bundle.model)(kept).double().cpu().numpy()
     pds = Calibration(**bundle.calibration).pd(logits)
     return [
         Standing(
