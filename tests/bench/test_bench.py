@@ -29,8 +29,15 @@ from lbsf_core.config import TrainConfig
 from lbsf_core.errors import LbsfError
 from lbsf_core.evaluate.protocol import cross_validate
 from lbsf_core.fold.store import FoldedStore
+from lbsf_core.machine import python_rate
 from lbsf_core.workspace import Workspace
 from tests.builders import SMALL
+
+
+def test_python_is_as_fast_as_its_best_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 2.0, 10.0, 10.5, 20.0, 21.0])
+    monkeypatch.setattr("lbsf_core.machine.time.perf_counter", lambda: next(clock))
+    assert python_rate(turns=1_000, rounds=3) == 2_000
 
 
 def test_bench_fold_folds_the_same_as_pandas_and_polars() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from captum.attr import IntegratedGradients
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -166,6 +167,39 @@ def test_a_payments_share_of_history_is_its_own() -> None:
     assert found.sum() == pytest.approx(whole, abs=1e-6)
     unit = 2.0 / float(MODEL.rhythm.segment_scale[DAYS.index(365)])
     assert found[0] - found[1] == pytest.approx(unit, rel=1e-5)
+
+
+class StepByStep(IntegratedGradients):
+    """Captum's own sum over steps, at the places that ours are at."""
+
+    def _attribute(self, *, step_sizes_and_alphas, **asked):
+        pairs = list(zip(*step_sizes_and_alphas, strict=True))
+        sizes = [2 * (1 - u) * size for size, u in pairs]
+        places = [1 - (1 - u) ** 2 for _, u in pairs]
+        return super()._attribute(**asked, step_sizes_and_alphas=(sizes, places))
+
+
+@pytest.mark.parametrize("pass_payments", [gradient.PASS_PAYMENTS, 200])
+def test_points_and_sums_are_those_of_captum(
+    pass_payments: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    references = [None, random_batch(5, 2)]
+    monkeypatch.setattr(gradient, "PASS_PAYMENTS", pass_payments)
+    found = gradient._integrate(MODEL, BATCH, 18, references)
+    monkeypatch.setattr(gradient, "_NearTheInput", StepByStep)
+    for ours, theirs in zip(found, gradient._integrate(MODEL, BATCH, 18, references), strict=True):
+        np.testing.assert_allclose(ours.fields, theirs.fields, atol=1e-7)
+        assert np.abs(ours.fields).max() > 0.01
+
+
+def test_attention_beside_the_attributions_is_that_of_the_payments_as_they_are() -> None:
+    found = integrated_gradients(MODEL, BATCH).attention
+    with torch.no_grad():
+        _, asked = MODEL.forward_with_attention(BATCH)
+    torch.testing.assert_close(found.merchants, asked.merchants)
+    torch.testing.assert_close(found.payments, asked.payments)
+    for one, other in zip(found.relations, asked.relations, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_columns_are_the_fields_and_history() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lbsf_core.explain.result import Explanation
@@ -110,6 +111,15 @@ def test_frames_by_hand() -> None:
     assert payments["kind"].tolist() == ["home", "food", "food"]
     assert payments["field:history"].tolist() == [0.25, 0.0, 0.125]
     assert payments["segment"].tolist() == [0, 1, 1]
+
+
+def test_who_changes_a_frame_changes_no_other() -> None:
+    for frame in (EXPLANATION.merchants_frame, EXPLANATION.payments_frame):
+        mine, before = frame(), frame().copy()
+        mine["attribution"] = 7.0
+        mine.loc[0, "merchant"] = "somebody else"
+        mine.pop("weight")
+        pd.testing.assert_frame_equal(frame(), before)
 
 
 def test_json_by_hand() -> None:

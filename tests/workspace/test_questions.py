@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from lbsf_core.errors import EditError
 from lbsf_core.workspace import Case, SampleFilter, Workspace
@@ -103,3 +104,16 @@ def test_importance_of_all_and_of_some(workspace: Workspace) -> None:
     some = workspace.importance("field", SampleFilter(bands=("very high",)))
     assert not some["mean"].equals(workspace.importance("field")["mean"])
     assert workspace.importance("kind", SampleFilter(user="nobody")).empty
+
+
+def test_the_loops_that_compute_gelu_change_no_number(workspace: Workspace, case: Case) -> None:
+    assert workspace.bundle.training, "the model is loaded"
+    assert not torch.backends.mkldnn.enabled
+    ours = workspace.explanation(case)
+    torch.backends.mkldnn.set_flags(True)
+    try:
+        theirs = workspace.explanation(case)
+    finally:
+        torch.backends.mkldnn.set_flags(False)
+    assert ours.logit == pytest.approx(theirs.logit, abs=1e-6)
+    np.testing.assert_allclose(ours.field_attributions, theirs.field_attributions, atol=1e-6)
