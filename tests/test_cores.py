@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,11 +14,15 @@ from lbsf_core.cores import LONG, THREADS, shared_out
 
 
 @pytest.fixture(autouse=True)
-def two_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Two cores, and what the system says that they do: nothing but this."""
     before = torch.get_num_threads()
     monkeypatch.setattr(cores, "cores", lambda: 2)
     monkeypatch.setenv(THREADS, "1")
-    yield
+    path = tmp_path / "loadavg"
+    path.write_text("0.20 0.18 0.12 1/312 4711\n")
+    monkeypatch.setattr(cores, "_LOAD", path)
+    yield path
     torch.set_num_threads(before)
 
 
@@ -31,6 +36,19 @@ def test_a_long_history_has_two_while_nobody_else_asks() -> None:
     assert threads(LONG - 1) == 1
     with shared_out(0), ThreadPoolExecutor(1) as other:
         assert other.submit(threads, LONG).result() == 1
+    assert threads(LONG) == 2
+
+
+def test_a_core_that_works_for_others_is_not_waited_for(load: Path) -> None:
+    load.write_text("0.20 0.18 0.12 2/312 4711\n")
+    assert threads(LONG) == 1
+    load.write_text("0.20 0.18 0.12 1/312 4711\n")
+    assert threads(LONG) == 2
+
+
+@pytest.mark.parametrize("told", [None, "", "0.20 0.18 0.12", "0.20 0.18 0.12 many 1"])
+def test_a_system_that_says_nothing_is_taken_to_be_idle(load: Path, told: str | None) -> None:
+    load.unlink() if told is None else load.write_text(told)
     assert threads(LONG) == 2
 
 
