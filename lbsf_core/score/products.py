@@ -7,6 +7,9 @@ from torch import Tensor, nn
 #: Rows of matrix products come in fours. What is over goes through other instructions, which add up
 #: in another order: a score would differ by 1e-6 with who else is in the batch.
 FOUR = 4
+#: Fewest rows of a product by a layer as torch has it (weights transposed): for 4, 8 and 12 rows
+#: MKL adds up in another order on some processors (seen on one with AMX).
+FEWEST = 16
 
 
 def in_fours(rows: int) -> int:

@@ -26,7 +26,7 @@ from lbsf_core.model.lbsf import LBSF
 from lbsf_core.model.ragged import NORM_EPSILON, length_buckets
 from lbsf_core.model.relation import Bucket, RelationLayer, UserPooling
 from lbsf_core.score import kernels, user_kernels
-from lbsf_core.score.products import after_norm, in_fours, product
+from lbsf_core.score.products import FEWEST, after_norm, in_fours, product
 
 Vector = npt.NDArray[np.float32]
 
@@ -159,7 +159,7 @@ class Related:
             counts = torch.from_numpy(offsets)
             buckets = [Bucket(rows, counts) for rows in length_buckets(counts.diff())]
             vectors = model.meetings(vectors, days, buckets)
-        users = torch.zeros(in_fours(count), UserPooling.PARTS * width)
+        users = torch.zeros(max(in_fours(count), FEWEST), UserPooling.PARTS * width)
         for first, last in _some(offsets):
             begin, end = int(offsets[first]), int(offsets[last])
             merchants = torch.zeros(in_fours(end - begin), width)

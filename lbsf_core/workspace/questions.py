@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -35,6 +37,36 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 
 
+#: How many threads ask something right now, and whether oneDNN was used before the first of them.
+_asking, _before = 0, True
+_counting = threading.Lock()
+
+
+@contextmanager
+def loops_of_torch() -> Iterator[None]:
+    """While a question about one case is answered, GELU is computed by torch's own loops.
+
+    oneDNN compiles code for every size that it meets, and each case has sizes of its own: of an
+    explanation 7 % (some 350 payments) to 12 % (some 80), of reasons as much. Scoring keeps oneDNN:
+    torch's loops end on another one, so that the last bits of a row hang on where it stands.
+    """
+    global _asking, _before  # noqa: PLW0603 - torch has one setting for the process
+    import torch
+
+    with _counting:
+        if not _asking:
+            _before = bool(torch.backends.mkldnn.enabled)
+        _asking += 1
+        torch.backends.mkldnn.set_flags(False)  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        with _counting:
+            _asking -= 1
+            if not _asking:
+                torch.backends.mkldnn.set_flags(_before)  # type: ignore[no-untyped-call]
+
+
 class Questions:
     """The part of a workspace that asks the model, whose framework the first question loads."""
 
@@ -48,19 +80,12 @@ class Questions:
 
     @cached_property
     def bundle(self) -> Bundle:
-        """The bundle. Loads the model's framework, which opening a workspace does not.
-
-        From then on this process computes GELU by torch's own loops. oneDNN compiles code for every
-        size that it meets, and each case has sizes of its own: of an explanation 7 % (some 350
-        payments) to 12 % (some 80), of reasons as much.
-        """
-        import torch
-
+        """The bundle. Loads the model's framework, which opening a workspace does not."""
         from lbsf_core.model.bundle import Bundle
 
-        torch.backends.mkldnn.set_flags(False)  # type: ignore[no-untyped-call]
         return Bundle.load(self.checked.path(f"bundle/{BUNDLE_MANIFEST}").parent)
 
+    @loops_of_torch()
     def explanation(
         self,
         case: Case,
@@ -102,12 +127,14 @@ class Questions:
         kept = [name for name in OF_SAMPLES if name in self._kept_baselines]
         return [FIRST_BASELINE[method].name, *kept]
 
+    @loops_of_torch()
     def attention(self, case: Case) -> AttentionView:
         """Where the model looked, per head too, and how evenly; never a cause."""
         from lbsf_core.explain.attention import attention_view
 
         return attention_view(self.bundle.model, self._batch(case))
 
+    @loops_of_torch()
     def pairs(self, case: Case) -> pd.DataFrame:
         """Pairs of merchants: what they are worth together, and the relation weight beside it.
 
@@ -118,6 +145,7 @@ class Questions:
 
         return pairs(self.bundle.model, self._batch(case))
 
+    @loops_of_torch()
     def interactions(self, case: Case, segments: Sequence[int]) -> Floats:
         """(K, K) logit units: what each two of K merchants are worth together beyond each alone.
 
@@ -146,6 +174,7 @@ class Questions:
 
         return [line_of(Edit.from_dict(edit)) for edit in edits]
 
+    @loops_of_torch()
     def what_if(self, case: Case, edits: Sequence[Mapping[str, Any]]) -> WhatIf:
         """The score after edits, each given as the JSON of `explain.edits.Edit`.
 
@@ -158,6 +187,7 @@ class Questions:
         made = [Edit.from_dict(edit) for edit in edits]
         return what_if(self.bundle, self._batch(case), made, window_days=self._window)
 
+    @loops_of_torch()
     def score_history(self, case: Case, months: int = 12) -> list[Standing]:
         """The score month by month, the cutoff moved back; oldest first."""
         from lbsf_core.explain.whatif import score_history
@@ -166,6 +196,7 @@ class Questions:
             self.bundle, self._batch(case), window_days=self._window, months=months
         )
 
+    @loops_of_torch()
     def counterfactuals(
         self,
         case: Case,
@@ -181,12 +212,14 @@ class Questions:
             self.bundle, self._batch(case), threshold, leave=leave, touch_regular=touch_regular
         )
 
+    @loops_of_torch()
     def sufficient(self, case: Case, threshold: float) -> Sufficient:
         """The fewest merchants and payments that alone keep the decision at a threshold."""
         from lbsf_core.explain.sufficient import sufficient
 
         return sufficient(self.bundle, self._batch(case), threshold)
 
+    @loops_of_torch()
     def reasons(
         self,
         case: Case,

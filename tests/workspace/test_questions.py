@@ -10,6 +10,7 @@ import torch
 
 from lbsf_core.errors import EditError
 from lbsf_core.workspace import Case, SampleFilter, Workspace
+from lbsf_core.workspace.questions import loops_of_torch
 
 
 @pytest.fixture(scope="module")
@@ -106,14 +107,38 @@ def test_importance_of_all_and_of_some(workspace: Workspace) -> None:
     assert workspace.importance("kind", SampleFilter(user="nobody")).empty
 
 
-def test_the_loops_that_compute_gelu_change_no_number(workspace: Workspace, case: Case) -> None:
-    assert workspace.bundle.training, "the model is loaded"
-    assert not torch.backends.mkldnn.enabled
+def test_the_loops_that_compute_gelu_change_no_number(
+    workspace: Workspace, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ours = workspace.explanation(case)
-    torch.backends.mkldnn.set_flags(True)
-    try:
-        theirs = workspace.explanation(case)
-    finally:
-        torch.backends.mkldnn.set_flags(False)
+    monkeypatch.setattr(torch.backends.mkldnn, "set_flags", lambda _: None)
+    theirs = workspace.explanation(case)
     assert ours.logit == pytest.approx(theirs.logit, abs=1e-6)
     np.testing.assert_allclose(ours.field_attributions, theirs.field_attributions, atol=1e-6)
+
+
+def test_who_scores_has_its_own_loops_again_after_the_last_question() -> None:
+    assert torch.backends.mkldnn.enabled
+    with pytest.raises(ZeroDivisionError), loops_of_torch():
+        assert not torch.backends.mkldnn.enabled
+        with loops_of_torch():
+            pass
+        assert not torch.backends.mkldnn.enabled, "somebody still asks"
+        _ = 1 / 0
+    assert torch.backends.mkldnn.enabled
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        lambda workspace, case: workspace.explanation(case),
+        lambda workspace, case: workspace.reasons(case, always=True),
+        lambda workspace, case: workspace.score_history(case),
+        lambda workspace, case: workspace.what_if(case, []),
+    ],
+)
+def test_questions_are_answered_with_them(workspace, case, question, monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(torch.backends.mkldnn, "set_flags", asked.append)
+    question(workspace, case)
+    assert asked == [False, True]
