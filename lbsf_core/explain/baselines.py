@@ -27,6 +27,8 @@ BASELINES: tuple[BaselineName, ...] = get_args(BaselineName)
 
 #: Those that are made of real samples: a workspace keeps which.
 OF_SAMPLES: tuple[BaselineName, ...] = ("typical user", "cohort mean")
+#: The one of them that every explanation is compared with.
+CHECK: BaselineName = "typical user"
 #: Samples among which a medoid is looked for: it costs their square.
 MOST_CANDIDATES = 2_000
 #: Real samples that a cohort's mean is taken over.
@@ -43,16 +45,19 @@ class Baseline:
         name: one of `BASELINES`.
         words: what it is, for the reader.
         batch: the real samples that it is made of; None where there is none.
+        check_steps: of integrated gradients, that a comparison with it begins with; see
+            `gradient.steps_to_check`. None = as many as an explanation.
     """
 
     name: BaselineName
     words: str
     batch: FoldedBatch | None = None
+    check_steps: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Its samples' numbers and its words, as plain JSON values."""
+        """Its samples' numbers, its words and its steps, as plain JSON values."""
         samples = [] if self.batch is None else self.batch.samples.tolist()
-        return {"samples": samples, "words": self.words}
+        return {"samples": samples, "words": self.words, "check_steps": self.check_steps}
 
 
 EMPTY = Baseline("empty history", "empty history")

@@ -20,6 +20,7 @@ import pandas as pd
 from lbsf_core.errors import LbsfError
 from lbsf_core.explain.attention import attention_view
 from lbsf_core.explain.baselines import (
+    CHECK,
     EMPTY,
     TYPICAL_PAYMENT,
     Baseline,
@@ -116,7 +117,7 @@ def explain_one(
     if method not in METHODS:
         raise LbsfError(f"'{method}' is no method; choose one of {', '.join(METHODS)}.")
     names = dict.fromkeys([baseline or FIRST_BASELINE[method].name])
-    names |= dict.fromkeys([FIRST_BASELINE[method].name, "typical user"])
+    names |= dict.fromkeys([FIRST_BASELINE[method].name, CHECK])
     held = [find_baseline(store, bundle, name, threshold=threshold, seed=seed) for name in names]
     return explain_sample(
         bundle,

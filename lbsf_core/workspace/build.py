@@ -8,6 +8,7 @@ DIR/months.parquet             one row a sample and month: spend and payments
 DIR/embeddings.parquet         one row a sample: where it lies on the map of users
 DIR/vectors.f32                the model's representation of each sample, brought to few numbers
 DIR/summary.json               what all of it holds, counted once
+DIR/baselines.json             whom an explanation is held against, chosen once
 DIR/performance.json           metrics and curves on samples that training never saw
 DIR/manifest.json              versions and SHA-256 of all of it
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -29,9 +31,10 @@ import pyarrow.parquet as pq
 from lbsf_core.errors import LbsfError, WorkspaceError
 from lbsf_core.evaluate.report import Evaluation, held_out, performance
 from lbsf_core.explain.attributions import REASON_COLUMNS
-from lbsf_core.explain.baselines import OF_SAMPLES, find_baseline
+from lbsf_core.explain.baselines import CHECK, OF_SAMPLES, find_baseline
 from lbsf_core.explain.batch import read_attributions
 from lbsf_core.explain.explain_all import write_attributions
+from lbsf_core.explain.gradient import steps_to_check
 from lbsf_core.files import atomic_write, dump_json, link, read_json, sha256
 from lbsf_core.fold.append import compact
 from lbsf_core.fold.store import PAYMENTS, FoldedStore
@@ -200,7 +203,11 @@ def _baselines(store: FoldedStore, bundle: Bundle) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for name in OF_SAMPLES:
         with suppress(LbsfError):  # nobody is approved, e.g. of a single sample: it has no baseline
-            found[name] = find_baseline(store, bundle, name).to_dict()
+            baseline = find_baseline(store, bundle, name)
+            if name == CHECK:
+                steps = steps_to_check(store, bundle.model, baseline.batch)
+                baseline = replace(baseline, check_steps=steps)
+            found[name] = baseline.to_dict()
     return found
 
 

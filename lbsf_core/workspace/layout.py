@@ -5,7 +5,8 @@ SAMPLES, MERCHANTS, MONTHS = "samples.parquet", "merchants.parquet", "months.par
 PERFORMANCE, MANIFEST = "performance.json", "manifest.json"
 #: What all of it holds, in one glance.
 SUMMARY = "summary.json"
-#: Name of a baseline -> the samples that it is made of, and what it is in words.
+#: Name of a baseline -> the samples that it is made of, what it is in words, and the steps that a
+#: comparison with it begins with.
 BASELINES = "baselines.json"
 #: The samples once more, uncompressed: some rows anywhere are a few reads, not a whole scan.
 ROWS = "rows.arrow"

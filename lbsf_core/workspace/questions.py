@@ -102,11 +102,12 @@ class Questions:
             baseline: one of `baselines_of(method)`; each method has one of its own.
             opened: with removal, merchants whose payments are valued.
         """
+        from lbsf_core.explain.baselines import CHECK
         from lbsf_core.explain.engines import FIRST_BASELINE, explain_sample
 
         first = FIRST_BASELINE[method].name
         name = baseline or first
-        tried = [other for other in (first, "typical user") if other in self.baselines_of(method)]
+        tried = [other for other in (first, CHECK) if other in self.baselines_of(method)]
         return explain_sample(
             self.bundle,
             self._batch(case),
@@ -276,5 +277,7 @@ class Questions:
                 raise LbsfError(f"{self.path.name}: nobody's score is low enough to be '{name}'.")
             kept = self._kept_baselines[name]
             batch = self.store.read(kept["samples"])
-            self._baselines[name] = Baseline(cast(Any, name), kept["words"], batch)
+            # Workspaces that were made before steps were kept are read as well.
+            steps = kept.get("check_steps")
+            self._baselines[name] = Baseline(cast(Any, name), kept["words"], batch, steps)
         return self._baselines[name]

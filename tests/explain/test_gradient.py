@@ -23,6 +23,7 @@ from lbsf_core.explain.gradient import (
     FIRST_STEPS,
     HISTORY,
     MAX_STEPS,
+    Start,
     along_paths,
     explain,
     explain_against,
@@ -46,7 +47,7 @@ BUNDLE = Bundle(MODEL, {"slope": 1.0, "intercept": 0.0})
 
 def tight(batch: FoldedBatch, model: LBSF = MODEL) -> gradient.Attributions:
     """With steps enough that the error of the rule is far below what is compared."""
-    return gradient._integrate(model, batch, 128, [None])[0]
+    return gradient._integrate(model, batch, [128], [None])[0]
 
 
 class Toy(LBSF):
@@ -185,11 +186,68 @@ def test_points_and_sums_are_those_of_captum(
 ) -> None:
     references = [None, random_batch(5, 2)]
     monkeypatch.setattr(gradient, "PASS_PAYMENTS", pass_payments)
-    found = gradient._integrate(MODEL, BATCH, 18, references)
+    found = gradient._integrate(MODEL, BATCH, [18, 18], references)
     monkeypatch.setattr(gradient, "_NearTheInput", StepByStep)
-    for ours, theirs in zip(found, gradient._integrate(MODEL, BATCH, 18, references), strict=True):
+    captums = gradient._integrate(MODEL, BATCH, [18, 18], references)
+    for ours, theirs in zip(found, captums, strict=True):
         np.testing.assert_allclose(ours.fields, theirs.fields, atol=1e-7)
         assert np.abs(ours.fields).max() > 0.01
+
+
+@pytest.mark.parametrize("pass_payments", [gradient.PASS_PAYMENTS, 200])
+def test_paths_with_steps_of_their_own_are_those_of_each_alone(
+    pass_payments: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    references, steps = [None, random_batch(5, 2), random_batch(6, 1)], [18, 8, 5]
+    monkeypatch.setattr(gradient, "PASS_PAYMENTS", pass_payments)
+    found = gradient._integrate(MODEL, BATCH, steps, references)
+    for one, reference, number in zip(found, references, steps, strict=True):
+        (alone,) = gradient._integrate(MODEL, BATCH, [number], [reference])
+        np.testing.assert_allclose(one.fields, alone.fields, atol=1e-6)
+        assert (one.steps == number).all()
+    (more,) = gradient._integrate(MODEL, BATCH, [18], [references[2]])
+    assert np.abs(found[2].fields - more.fields).max() > 1e-5, "so few steps are seen"
+
+
+def test_paths_share_a_pass_where_it_holds_them_or_where_captum_can_cut_it() -> None:
+    assert gradient._passes([18, 8], 26) == [([0, 1], {"steps": [18, 8]})]
+    assert gradient._passes([18, 8, 18], 43) == [([0, 2], {}), ([1], {})]
+    assert gradient._passes([18, 18], 1) == [([0, 1], {})]
+
+
+def test_a_path_begins_with_the_steps_that_it_is_given() -> None:
+    starts = [Start(None, 1e-3), Start(random_batch(5, 2), CHECK_TOLERANCE, 3)]
+    one, other = along_paths(MODEL, BATCH, starts)
+    assert one.steps.min() == FEW_STEPS
+    assert set(other.steps) <= {3, 6, 12, 24}, "what does not add up has twice as many"
+    assert other.steps.min() < other.steps.max()
+    assert (np.abs(other.delta) <= CHECK_TOLERANCE / 2).all()
+
+
+def test_steps_of_a_check_are_the_fewest_that_leave_a_twentieth(
+    tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, bundle = tiny
+    model = bundle.model
+    reference = store.read([0])
+    monkeypatch.setattr(gradient, "MEASURED_PAYMENTS", 10**9)  # all samples
+    chosen = gradient.steps_to_check(store, model, reference)
+    batch = store.read(np.flatnonzero(store.samples["payments"].to_numpy() > 0))
+
+    def left(steps: int) -> float:
+        (found,) = gradient._integrate(model, batch, [steps], [reference])
+        return float(np.mean(np.abs(found.delta) > CHECK_TOLERANCE / 2))
+
+    assert left(chosen) <= gradient.LEFT
+    monkeypatch.setattr(gradient, "CHECK_STEPS", (1, 2, 3, 4, 6, 8, 12, 18, 24, 36))
+    fewest = gradient.steps_to_check(store, model, reference)
+    enough = [steps for steps in gradient.CHECK_STEPS if left(steps) <= gradient.LEFT]
+    assert fewest == enough[0] > 1
+    monkeypatch.setattr(gradient, "CHECK_STEPS", (1, 2))
+    monkeypatch.setattr(gradient, "LEFT", 0.0)
+    assert gradient.steps_to_check(store, model, reference) == 2, "the most where none is enough"
+    monkeypatch.setattr(gradient, "MEASURED_PAYMENTS", 1)
+    assert gradient.steps_to_check(store, model, reference) in (1, 2), "one sample at least"
 
 
 def test_attention_beside_the_attributions_is_that_of_the_payments_as_they_are() -> None:
@@ -317,7 +375,7 @@ def test_steps_are_raised_only_where_they_are_needed(
     first = FEW_STEPS if few else FIRST_STEPS
     monkeypatch.setattr(
         gradient, "_integrate",
-        lambda m, b, steps, refs: (asked.append((steps, len(b))), real(m, b, steps, refs))[1],
+        lambda m, b, steps, refs: (asked.append((*steps, len(b))), real(m, b, steps, refs))[1],
     )  # fmt: skip
     found = integrated_gradients(sharp, BATCH, tolerance=TIGHT)
     assert [steps for steps, _ in asked] == [
@@ -332,14 +390,14 @@ def test_steps_are_raised_only_where_they_are_needed(
     assert (np.abs(found.delta[found.steps < 512]) <= TIGHT / 2).all()
     # What was kept for a sample is what its last steps found.
     for b, steps in enumerate(found.steps):
-        (alone,) = real(sharp, BATCH.select([b]), int(steps), [None])
+        (alone,) = real(sharp, BATCH.select([b]), [int(steps)], [None])
         mine = found.fields[BATCH.sample_of_payment == b]
         np.testing.assert_allclose(mine, alone.fields, atol=2e-4)
 
 
 def test_paths_from_several_starts_are_those_of_each_alone() -> None:
     references = [None, random_batch(5, 2), random_batch(6, 1)]
-    together = along_paths(MODEL, BATCH, [(reference, 1e-3) for reference in references])
+    together = along_paths(MODEL, BATCH, [Start(reference, 1e-3) for reference in references])
     for reference, found in zip(references, together, strict=True):
         alone = integrated_gradients(MODEL, BATCH, 1e-3, reference=reference)
         np.testing.assert_allclose(found.fields, alone.fields, atol=1e-5)

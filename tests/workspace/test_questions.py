@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from lbsf_core.errors import EditError
+from lbsf_core.explain import gradient
 from lbsf_core.workspace import Case, SampleFilter, Workspace
 from lbsf_core.workspace.questions import loops_of_torch
 
@@ -38,6 +39,20 @@ def test_every_baseline_of_a_method_can_be_asked(
         logits.append(found.baseline_logit)
     assert logits[0] == logits[1]
     assert len(set(logits)) == 3
+
+
+def test_a_baseline_knows_the_steps_that_were_measured_when_it_was_chosen(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = workspace._baseline("typical user").check_steps
+    assert known in gradient.CHECK_STEPS
+    assert workspace._baseline("typical payment").check_steps is None
+    older = {name: dict(kept) for name, kept in workspace._kept_baselines.items()}
+    for kept in older.values():
+        del kept["check_steps"]
+    monkeypatch.setitem(vars(workspace), "_kept_baselines", older)
+    monkeypatch.setitem(vars(workspace), "_baselines", {})
+    assert workspace._baseline("typical user").check_steps is None
 
 
 def test_a_merchant_is_opened_by_removal(workspace: Workspace, case: Case) -> None:
