@@ -46,7 +46,8 @@ QUIET = 400
 POLL = 200
 #: Longest wait for anything, in milliseconds.
 PATIENCE = 60_000
-#: A page's own notes: `last`, the moment of the last change; `busy()`, whether more is to come.
+#: A page's own notes: `last`, the moment of the last change; `busy()`, whether more is to come;
+#: `chart`, the moment when the first chart was on the screen.
 SCRIPT = """
 (() => {
   const rest = { last: performance.now() };
@@ -65,17 +66,48 @@ SCRIPT = """
     : change.target.parentElement)?.closest('canvas');
   new MutationObserver(changes => { if (changes.some(seen)) note(); }).observe(document, {
     subtree: true, childList: true, characterData: true, attributes: true });
+  const drawn = () => document.querySelector('[data-testid=stPlotlyChart] .main-svg');
+  // Asked when a frame begins, noted when it has been painted, before any other task.
+  const frame = () => {
+    if (!drawn()?.getBoundingClientRect().width) { requestAnimationFrame(frame); return; }
+    scheduler.postTask(() => { rest.chart = performance.now(); }, { priority: 'user-blocking' });
+  };
+  const first = new MutationObserver(() => {
+    if (drawn()) { first.disconnect(); requestAnimationFrame(frame); } });
+  first.observe(document, { subtree: true, childList: true });
   window.lbsfRest = rest;
   step();
 })()
 """.replace("POLL", str(POLL))
 _RESTS = "([since, quiet]) => { const r = window.lbsfRest; return r && !r.busy() && r.last > since"
 RESTS = _RESTS + " && performance.now() - r.last > quiet; }"
+#: How long ago the first chart came, in milliseconds, once it has.
+_CHARTED = "() => window.lbsfRest?.chart && { ago: performance.now() - window.lbsfRest.chart }"
 
 
 def chromium_path() -> str | None:
     """Where Debian's Chromium is, or None."""
     return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def since_first_chart(page: Page) -> float:
+    """Seconds since the first chart of a page was on the screen; waits for it.
+
+    Told by the page: Playwright, asked to wait for an element, looks again every half second only.
+
+    Args:
+        page: with `SCRIPT` in it.
+
+    Raises:
+        LbsfError: no chart came.
+    """
+    from playwright.sync_api import Error
+
+    try:
+        found = page.wait_for_function(_CHARTED, polling=POLL, timeout=PATIENCE)
+        return float(found.json_value()["ago"]) / 1000
+    except Error as error:
+        raise LbsfError(f"{page.url}: no chart came: {error.message}") from error
 
 
 def wait(page: Page, act: Callable[[], object], *, since_start: bool = False) -> float:

@@ -61,6 +61,46 @@ def test_an_action_that_changes_nothing_is_no_wait_of_0(
         watch.wait(known, lambda: None)
 
 
+#: A button after which there is a chart, drawn 300 ms later; then the page is busy.
+CHARTED = """
+<button>go</button><div></div>
+<script>
+  const place = document.querySelector('div');
+  document.querySelector('button').onclick = () => {
+    place.innerHTML =
+      '<div data-testid="stPlotlyChart"><svg class="main-svg" width="0"></svg></div>';
+    setTimeout(() => {
+      document.querySelector('svg').setAttribute('width', 90);
+      window.drawnAt = performance.now();
+      setTimeout(() => { const until = performance.now() + 900;
+        while (performance.now() < until); }, 200);
+    }, 300);
+  };
+</script>
+"""
+
+
+def test_the_first_chart_is_timed_by_the_page_and_not_by_who_asks_it(page: Page):
+    page.add_init_script(watch.SCRIPT)
+    page.route(
+        "http://app.test/", lambda route: route.fulfill(body=CHARTED, content_type="text/html")
+    )
+    page.goto("http://app.test/")
+    page.locator("button").click()
+    ago = watch.since_first_chart(page)
+    now, drawn, noted = page.evaluate(
+        "[performance.now(), window.drawnAt, window.lbsfRest.chart].map(one => one / 1000)"
+    )
+    assert 0 <= noted - drawn < 0.2, "the next frame, not when the page is free again"
+    assert 0 <= now - noted - ago < 1.5
+
+
+def test_a_page_without_a_chart_is_said_to_have_none(known: Page, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(watch, "PATIENCE", 500)
+    with pytest.raises(LbsfError, match="no chart came"):
+        watch.since_first_chart(known)
+
+
 def soak(mode: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Three impatient sessions, one in a browser; in a thread, because the tests' own browser has
     an event loop in this one."""
