@@ -35,6 +35,9 @@ _IMPORT = re.compile(rb"""(?:from|import)\s*["']\./([\w.~-]+\.js)["']""")
 #: Where plotly.js begins and ends in the charts' script: a function that is called as it is made.
 _BEGINS = re.compile(rb"typeof self<`u`\?self:\w+,(?=\(\)=>\{var \w+=\(\(\)=>\{)")
 _ENDS = re.compile(rb"return window\.Plotly=(\w+),\1\}(?=\)\}\)\))")
+#: Where Streamlit's chart gives its figure to plotly.js. Groups: make an element, the chart, the
+#: figure.
+_GIVEN = re.compile(rb"children:(\w+)\((\w+),\{data:(\w+)\.data,layout:\3\.layout,config:")
 #: A file's name changes with what is in it.
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 
@@ -77,17 +80,40 @@ def _with_imports(roots: Iterable[Path]) -> dict[str, int]:
 
 
 def body(path: Path) -> bytes:
-    """A file of Streamlit's, as it lies on the disk but for a pair of parentheses.
+    """A file of Streamlit's, as it lies on the disk but for two places in the charts' script.
 
-    A browser leaves a function unread until it is called, and plotly.js is one function of 4.6 MB:
-    it was read to find its end, and again, by the thread that draws, to run it. Around a function,
-    parentheses say that it is called at once; then it is compiled on another thread, while the page
-    loads. A third less of the time that the charts' script takes to start. Where Streamlit's script
-    looks otherwise, it is sent as it is.
+    Each is left as it is where Streamlit's script looks otherwise.
     """
     found = path.read_bytes()
     if not path.name.startswith("PlotlyChart."):
         return found
+    return _drawn_once(_called_at_once(found))
+
+
+def _drawn_once(found: bytes) -> bytes:
+    """A chart that is not drawn before its width is known.
+
+    Streamlit draws every new figure, hidden and as wide as plotly.js likes, and again as soon as it
+    has measured the place for it, some hundredths of a second later. Until then the place is kept
+    empty, as high as the figure.
+    """
+    given = _GIVEN.search(found)
+    if not given:
+        return found
+    make, _, figure = given.groups()
+    unknown = b"%b.layout.width===void 0?%b(`div`,{style:{height:%b.layout.height}}):"
+    at = given.start() + len(b"children:")
+    return found[:at] + unknown % (figure, make, figure) + found[at:]
+
+
+def _called_at_once(found: bytes) -> bytes:
+    """Plotly.js in a pair of parentheses.
+
+    A browser leaves a function unread until it is called, and plotly.js is one function of 4.6 MB:
+    it was read to find its end, and again, by the thread that draws, to run it. Around a function,
+    parentheses say that it is called at once; then it is compiled on another thread, while the page
+    loads. A third less of the time that the charts' script takes to start.
+    """
     begin = _BEGINS.search(found)
     end = _ENDS.search(found, begin.end()) if begin else None
     if not begin or not end:

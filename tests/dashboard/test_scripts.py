@@ -86,7 +86,23 @@ def test_plotly_is_sent_as_a_function_that_is_called_at_once():
     found = re.search(rb"self:\w+,\((" + function + rb")\)\)\}\)\)", body, re.DOTALL)
     assert found is not None
     assert len(found[1]) > 4e6
-    assert body[: found.start(1) - 1] + found[1] + body[found.end(1) + 1 :] == kept
+    assert body[: found.start(1) - 1] + found[1] + body[found.end(1) + 1 :] == (
+        scripts._drawn_once(kept)
+    )
+
+
+def test_a_chart_waits_for_its_width_in_a_place_of_its_height():
+    kept = (scripts.FOLDER / scripts.needed()[0]).read_bytes()
+    sent = scripts._drawn_once(kept)
+    # Nothing but this is put in; a Streamlit that writes it otherwise fails here, and is served as
+    # it is. In a browser: `tests/browser/test_charts.py`.
+    put_in = re.search(
+        rb"children:((\w+)\.layout\.width===void 0\?(\w+)\(`div`,"
+        rb"\{style:\{height:\2\.layout\.height\}\}\):)\3\(\w+,\{data:\2\.data,",
+        sent,
+    )
+    assert put_in is not None
+    assert sent[: put_in.start(1)] + sent[put_in.end(1) :] == kept
 
 
 @pytest.mark.parametrize(
