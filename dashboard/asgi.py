@@ -61,6 +61,7 @@ async def _lifespan(_: st.App) -> AsyncIterator[None]:
         tasks.append(asyncio.create_task(_end_with(int(os.environ[PARENT_ENV]))))
     open_door()
     yield
+    warm.end()
     for task in tasks:
         task.cancel()
 

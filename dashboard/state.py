@@ -196,15 +196,18 @@ def warm_up() -> None:
         ask(source, "thresholds", where)
         first = ask(source, "queue", where, limit=1)
         # The model's framework takes seconds of a core that the first page needs now.
-        warm.after_first_page()
+        if not warm.after_first_page():
+            return
         if len(first):
             user = str(first["user_id"].iloc[0])
             case = ask(source, "cases", user)[0]
             explanation(source, case)
             ask(source, "similar", case)
+            if not warm.when_read():
+                return
             warm.statistics()
         # What no page has read yet, so that nobody waits for it; a page says what is wrong with it.
-        open_workspace(source).checked.all()
+        open_workspace(source).checked.all(warm.when_read)
         break  # the others are opened when somebody picks them
 
 

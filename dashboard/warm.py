@@ -23,10 +23,14 @@ _lock = threading.Lock()
 _imported = threading.Event()
 _model_ran = threading.Event()
 _page_ran = threading.Event()
+_ending = threading.Event()
 
 #: Seconds that the warm-up waits for a first page; for which a browser asks nothing when it draws;
 #: and that it waits for that at most.
 PATIENCE, DRAWING, LONGEST = 5.0, 1.0, 15.0
+#: The same for what only one page needs, which else does it then: for which somebody asks nothing
+#: who reads, and that it waits at most.
+READING, AT_LEISURE = 3.0, 120.0
 #: Seconds after the last page in which the next may come, and for which memory is kept at most.
 STILL, UNTIDY = 0.3, 10.0
 #: When somebody last asked the server for something.
@@ -111,17 +115,40 @@ def tidy() -> None:
     give_back_freed_memory(whole=True)
 
 
-def after_first_page() -> None:
+def after_first_page() -> bool:
     """Wait until the first page is on somebody's screen, or long enough for nobody to come.
 
     A browser that draws asks for nothing any more. How soon it comes to that hangs on its computer,
     which may be this one: then a model's framework that is loaded meanwhile takes a core from it.
+
+    Returns:
+        False where the server ends.
     """
-    if not _page_ran.wait(PATIENCE):
-        return
-    until = time.monotonic() + LONGEST
-    while (now := time.monotonic()) < min(_asked + DRAWING, until):
-        time.sleep(min(_asked + DRAWING, until) - now)
+    return not _page_ran.wait(PATIENCE) or _still(DRAWING, LONGEST)
+
+
+def when_read() -> bool:
+    """Wait until nobody asks for anything and the last page is being read, or long enough.
+
+    Who goes from one page to the next at once, right after the server has started, would otherwise
+    share two cores with the rest of the warm-up: half a second more for some of them.
+
+    Returns:
+        False where the server ends.
+    """
+    return _still(READING, AT_LEISURE)
+
+
+def _still(quiet: float, longest: float) -> bool:
+    until = time.monotonic() + longest
+    while (now := time.monotonic()) < (then := min(_asked + quiet, until)) and not _ending.is_set():
+        time.sleep(min(then - now, DRAWING))  # a server that ends waits for it
+    return not _ending.is_set()
+
+
+def end() -> None:
+    """The server ends: nothing more is warmed up."""
+    _ending.set()
 
 
 def first_alone(run_model: Callable[[], Answer], payments: int = 0) -> Answer:

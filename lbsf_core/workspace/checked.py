@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lbsf_core.errors import WorkspaceError
@@ -41,11 +41,16 @@ class Checked:
                     del self._left[name]
         return self.folder / name
 
-    def all(self) -> None:
+    def all(self, go_on: Callable[[], bool] = lambda: True) -> None:
         """Compare every file that is left now.
+
+        Args:
+            go_on: asked before each, which may wait; the rest is left where it says no.
 
         Raises:
             WorkspaceError: as `path`.
         """
         for name in list(self._left):
+            if not go_on():
+                return
             self.path(name)

@@ -6,7 +6,7 @@ not a model: this one holds all of them under speaking user ids.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -247,8 +247,8 @@ class FakeWorkspace:
                     rows.append({"pd_low": low, "pd_high": high, "label": label, "samples": n})
         return pd.DataFrame(rows, columns=["pd_low", "pd_high", "label", "samples"])
 
-    def _compare(self) -> None:
-        self.compared += 1
+    def _compare(self, go_on: Callable[[], bool]) -> None:
+        self.compared += go_on()
 
     def threshold(self, where: SampleFilter, value: float) -> dict[str, float]:
         cases = self._match(where)

@@ -182,6 +182,31 @@ def test_a_browser_that_never_stops_asking_is_not_waited_for(clock):
     assert clock.now() == warm.LONGEST
 
 
+def test_what_no_page_needs_waits_until_none_is_asked_for(clock):
+    warm.asked()
+    clock.later += [(100 + at / 2, warm.asked) for at in range(1, 99)]
+    assert warm.when_read()
+    assert clock.now() == 49 + warm.READING
+    assert warm.when_read()
+    assert clock.now() == 49 + warm.READING, "nobody came meanwhile"
+
+
+def test_what_no_page_needs_is_not_put_off_for_ever(clock):
+    clock.later += [(100 + at / 2, warm.asked) for at in range(999)]
+    assert warm.when_read()
+    assert clock.now() == warm.AT_LEISURE
+
+
+def test_a_server_that_ends_warms_nothing_up(clock, monkeypatch):
+    monkeypatch.setattr(warm, "_ending", warm.threading.Event())
+    warm.page_ran()
+    clock.later += [(100 + at / 2, warm.asked) for at in range(1, 99)]
+    clock.later.insert(6, (103.2, warm.end))
+    assert not warm.when_read()
+    assert clock.now() <= 103.2 + warm.DRAWING
+    assert not warm.after_first_page()
+
+
 def test_the_warm_up_compares_what_no_page_has_read(monkeypatch):
     opened: list[FakeWorkspace] = []
 
@@ -193,7 +218,8 @@ def test_the_warm_up_compares_what_no_page_has_read(monkeypatch):
     monkeypatch.setenv(state.WORKSPACE_ENV, "/nowhere/warm")
     monkeypatch.setattr(state, "find_workspaces", lambda path: {"warm": path})
     monkeypatch.setattr(state, "Workspace", SimpleNamespace(open=fake))
-    monkeypatch.setattr(warm, "after_first_page", lambda: None)
+    monkeypatch.setattr(warm, "after_first_page", lambda: True)
+    monkeypatch.setattr(warm, "when_read", lambda: True)
     state.warm_up()
     assert [workspace.compared for workspace in opened] == [1]
 

@@ -499,6 +499,9 @@ def test_verified_when_read_every_file_is_compared_once(tiny_workspace: Path, mo
     assert sorted(compared) == ["rows.arrow", "summary.json"]
     workspace.count(SampleFilter(pd_max=0.5))
     assert sorted(compared) == ["rows.arrow", "samples.parquet", "summary.json"]
+    before, answers = len(compared), iter((True, False))
+    workspace.checked.all(lambda: next(answers))
+    assert len(compared) == before + 1, "one, until it is told not to go on"
     workspace.checked.all()
     assert sorted(compared) == sorted(workspace.manifest["files"])
 
