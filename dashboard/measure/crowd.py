@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
+from dashboard import warm
 from dashboard.measure.session import visitor
 from dashboard.measure.watch import FLAGS, PATIENCE, POLL, QUIET, RESTS, SCREEN, SCRIPT
+from lbsf_core.errors import LbsfError
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
@@ -19,6 +22,10 @@ Step = Callable[[str], Awaitable[None]]
 
 #: How a page shows that it failed.
 FAULT = "[data-testid=stException], [data-testid=stAlertContentError]"
+
+#: Longest wait for a server to have warmed up, in seconds; and for how long it then does nothing:
+#: longer than it waits for somebody who reads.
+WARM, IDLE = 60.0, warm.READING + 1.0
 
 #: Seconds that somebody looks at a page before going on, at least and at most.
 LOOK = (5.0, 15.0)
@@ -41,13 +48,32 @@ def cpu_s(pid: int) -> float:
     return float(sum(each.user + each.system for each in times))
 
 
+def until_warm(pid: int) -> None:
+    """Wait for the end of what a server does of itself after its start.
+
+    Raises:
+        LbsfError: it does not come to an end.
+    """
+    until = time.monotonic() + WARM
+    idle = 0
+    while idle < IDLE:
+        if time.monotonic() > until:
+            raise LbsfError(
+                f"The dashboard was still busy with itself {WARM:.0f} s after its start."
+            )
+        before = cpu_s(pid)
+        time.sleep(1)
+        idle = idle + 1 if cpu_s(pid) - before < 0.05 else 0
+
+
 def rss_of_sessions(path: str, address: str, pid: int, users: Sequence[str]) -> float:
-    """The server's memory in MB while one session looks at each user."""
+    """The server's memory in MB while one session looks at each user, all warm-up done."""
 
     async def look(browser: Browser) -> float:
         pages = [await _page(browser) for _ in users]
         for page, user in zip(pages, users, strict=True):
             await _rest(page, page.goto(f"{address}/user?user={user}"), start=True)
+        await asyncio.to_thread(until_warm, pid)
         return memory_mb(pid)
 
     return asyncio.run(_with_browser(path, look))

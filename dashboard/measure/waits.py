@@ -30,8 +30,6 @@ from lbsf_core.errors import LbsfError
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-#: Longest wait for a server to have warmed up, in seconds.
-WARM = 60.0
 _SERVE = "import sys, pathlib, dashboard.serve as s; sys.exit(s.serve(pathlib.Path(sys.argv[1])))"
 
 
@@ -118,22 +116,11 @@ def server_part(workspace: Path, users: Sequence[str]) -> list[float]:
         async with visitor(address) as session:
             await session.visit("")
             await session.visit("user", user=users[0])
-            await asyncio.to_thread(_until_warm, pid)
+            await asyncio.to_thread(crowd.until_warm, pid)
             return [await session.enter("user", user) for user in users[1:]]
 
     with server(workspace) as (address, pid):
         return asyncio.run(each(address, pid))
-
-
-def _until_warm(pid: int) -> None:
-    """Wait for the end of what a server does of itself after its start: for an idle second."""
-    until = time.monotonic() + WARM
-    while time.monotonic() < until:
-        before = crowd.cpu_s(pid)
-        time.sleep(1)
-        if crowd.cpu_s(pid) - before < 0.05:
-            return
-    raise LbsfError(f"The dashboard was still busy with itself {WARM:.0f} s after its start.")
 
 
 def of_users(page: Page, address: str, users: Sequence[str]) -> dict[str, list[float]]:
