@@ -142,18 +142,22 @@ def steps_to_check(
     """Steps that a check against a reference should begin with: one of `CHECK_STEPS`.
 
     Too few, and most samples are tried again with twice as many; too many, and everybody pays. So
-    they are measured for the model, on samples of the store with `MEASURED_PAYMENTS` payments.
+    they are measured for the model, on samples of the store with `MEASURED_PAYMENTS` payments in
+    all; where each has more, they are the first steps of long histories.
 
     Args:
-        store: samples, some of which have payments.
+        store: samples.
         model: scores.
         reference: see `Start`.
         seed: of the samples that are drawn.
     """
     counts = store.samples["payments"].to_numpy()
-    drawn = np.random.default_rng(seed).permutation(np.flatnonzero(counts > 0))
-    some = drawn[: max(1, int(np.searchsorted(counts[drawn].cumsum(), MEASURED_PAYMENTS)))]
-    batch = store.read(np.sort(some))
+    short = np.flatnonzero((counts > 0) & (counts <= MEASURED_PAYMENTS))
+    if not len(short):
+        return FIRST_STEPS
+    drawn = np.random.default_rng(seed).permutation(short)
+    within = np.searchsorted(counts[drawn].cumsum(), MEASURED_PAYMENTS, side="right")
+    batch = store.read(np.sort(drawn[:within]))
     for steps in CHECK_STEPS:
         (found,) = _integrate(model, batch, [steps], [reference])
         if np.mean(np.abs(found.delta) > CHECK_TOLERANCE / 2) <= LEFT:
