@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page
 
+from dashboard.measure import watch
 from tests.browser.pages import bars, click, idle, open_row, visit
 
 pytestmark = pytest.mark.browser
@@ -40,8 +41,9 @@ HEIGHTS = "[...window.seen.heights.values()].map(heights => [...heights])"
 
 @pytest.mark.parametrize("path", ["", "/cohorts", "/model"])
 def test_every_chart_of_a_page_is_drawn_once_where_it_stays(page: Page, demo: str, path: str):
+    page.add_init_script(watch.SCRIPT)
     page.add_init_script(COUNT)
-    visit(page, demo + path)
+    watch.wait(page, lambda: page.goto(demo + path), since_start=True)
     drawn = page.evaluate(DRAWN)
     assert len(drawn) >= 2
     assert set(drawn) == {1}
@@ -54,5 +56,6 @@ def test_a_click_draws_the_new_figure_once(page: Page, demo: str):
     open_row(page, 2)
     page.evaluate("window.seen.drawn.clear()")
     click(page, bars(page).nth(0))
+    page.wait_for_function(DRAWN + ".length")
     idle(page)
     assert page.evaluate(DRAWN) == [1]
