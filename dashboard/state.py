@@ -200,6 +200,7 @@ def warm_up() -> None:
             return
         if len(first):
             user = str(first["user_id"].iloc[0])
+            ask(source, "count", SampleFilter(user=user))  # the first query loads what queries need
             case = ask(source, "cases", user)[0]
             explanation(source, case)
             ask(source, "similar", case)

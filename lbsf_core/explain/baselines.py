@@ -6,7 +6,7 @@ merchants first. `agreement` counts how many of the first five stay.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -27,8 +27,8 @@ BASELINES: tuple[BaselineName, ...] = get_args(BaselineName)
 
 #: Those that are made of real samples: a workspace keeps which.
 OF_SAMPLES: tuple[BaselineName, ...] = ("typical user", "cohort mean")
-#: The one of them that every explanation is compared with.
-CHECK: BaselineName = "typical user"
+#: The one of them that every explanation is compared with, and the other.
+CHECK, COHORT = OF_SAMPLES
 #: Samples among which a medoid is looked for: it costs their square.
 MOST_CANDIDATES = 2_000
 #: Real samples that a cohort's mean is taken over.
@@ -58,6 +58,12 @@ class Baseline:
         """Its samples' numbers, its words and its steps, as plain JSON values."""
         samples = [] if self.batch is None else self.batch.samples.tolist()
         return {"samples": samples, "words": self.words, "check_steps": self.check_steps}
+
+    @classmethod
+    def from_dict(cls, name: BaselineName, kept: Mapping[str, Any], store: FoldedStore) -> Baseline:
+        """What `to_dict` told of a baseline of real samples, read from their store again."""
+        # What was kept before steps were has none.
+        return cls(name, kept["words"], store.read(kept["samples"]), kept.get("check_steps"))
 
 
 EMPTY = Baseline("empty history", "empty history")

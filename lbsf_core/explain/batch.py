@@ -1,4 +1,4 @@
-"""Explain every sample of a store at merchant level: what cohorts, the queue and global views read.
+"""Explain every sample of a store: what cohorts, the queue, global views and a user's page read.
 
 `explain_all.py` runs it on all cores and keeps it; `attributions.py` says how it lies in the file.
 """
@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lbsf_core.errors import AttributionsError
+from lbsf_core.errors import AttributionsError, LbsfError
 from lbsf_core.explain.attributions import (
     BANDS,
     LAST_DAYS,
@@ -25,8 +27,17 @@ from lbsf_core.explain.attributions import (
     SEGMENT_COLUMNS,
     open_attributions,
 )
+from lbsf_core.explain.baselines import CHECK, Baseline, find_baseline
 from lbsf_core.explain.disagreement import disagreement, removed
-from lbsf_core.explain.gradient import field_names, integrated_gradients
+from lbsf_core.explain.gradient import (
+    CHECK_TOLERANCE,
+    FEW_PAYMENTS,
+    Start,
+    along_paths,
+    by_merchant,
+    field_names,
+    steps_to_check,
+)
 from lbsf_core.explain.kinds import merchant_kinds
 from lbsf_core.explain.reasons import reasons
 from lbsf_core.explain.result import TOLERANCE
@@ -46,7 +57,10 @@ Progress = Callable[[int, int], None]
 
 
 def explain_batch(
-    bundle: Bundle, batch: FoldedBatch, asked: Ints | None = None
+    bundle: Bundle,
+    batch: FoldedBatch,
+    asked: Ints | None = None,
+    check: Baseline | None = None,
 ) -> tuple[pa.Table, pa.Table]:
     """Merchant-level attributions and weights of B samples with S segments.
 
@@ -54,17 +68,20 @@ def explain_batch(
         bundle: the model.
         batch: the samples.
         asked: those of the store's samples whose reason codes are told too.
+        check: the typical user, against whom merchants are valued too.
 
     Returns:
         Two tables in the order of the batch: S rows (sample, and the columns from `segment` on),
         and B rows (the columns before it).
     """
-    found = integrated_gradients(bundle.model, batch)
-    segment, count = batch.segment_of_payment, len(batch.merchants)
-    sample, values = batch.sample_of_segment, found.fields.sum(axis=1)
-
-    def summed(of_payments: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return np.bincount(segment, of_payments, minlength=count).astype(np.float64)
+    starts = [Start(None, TOLERANCE)]
+    if check is not None:
+        starts.append(Start(check.batch, CHECK_TOLERANCE, check.check_steps))
+    found, *checks = along_paths(bundle.model, batch, starts)
+    sample, count = batch.sample_of_segment, len(batch.merchants)
+    values = found.fields.sum(axis=1)
+    summed = partial(by_merchant, batch)
+    held = [summed(each.fields.sum(axis=1)) for each in checks] or [np.full(count, np.nan)]
 
     segments: dict[str, Any] = {
         "sample": batch.samples[sample].astype(np.int32),
@@ -85,6 +102,9 @@ def explain_batch(
         segments[f"time:{name}"] = summed(values * (band == place)).astype(np.float32)
     for place, name in enumerate(BANDS):
         segments[f"payments:{name}"] = summed(1.0 * (band == place)).astype(np.int32)
+    segments["checked"] = held[0]
+    flat = pa.array(found.fields.astype(np.float32).ravel())
+    segments["values"] = pa.ListArray.from_arrays(batch.offsets * found.fields.shape[1], flat)
     samples = {
         "sample": batch.samples.astype(np.int32),
         "user_id": pa.array(batch.user_ids, pa.string()),
@@ -95,6 +115,7 @@ def explain_batch(
         "disagreement": disagreement(
             segments["attribution"], segments["removed"], sample, len(batch)
         ),
+        "steps": found.steps.astype(np.int32),
     }
     return pa.table(segments), pa.table(samples | _codes(bundle, batch, asked))
 
@@ -111,7 +132,12 @@ def asked_reasons(samples: int, most: int) -> Ints:
 
 
 def explain_chunk(
-    store: FoldedStore, bundle: Bundle, begin: int, end: int, asked: Ints | None = None
+    store: FoldedStore,
+    bundle: Bundle,
+    begin: int,
+    end: int,
+    asked: Ints | None = None,
+    check: Baseline | None = None,
 ) -> tuple[pa.Table, pa.Table]:
     """Samples of like size are explained together, and put back in order.
 
@@ -120,17 +146,33 @@ def explain_chunk(
         bundle: the model.
         begin, end: which samples, the last not included.
         asked: samples of the store whose reason codes are told too.
+        check: the typical user, against whom merchants are valued too.
     """
     whole = store.read(np.arange(begin, end))
-    order = np.argsort(whole.segment_counts, kind="stable")
-    parts = [
-        explain_batch(bundle, whole.select(order[low:high]), asked)
-        for low, high in runs_of(whole.payment_counts[order], BATCH_PAYMENTS)
-    ]
+    long = whole.payment_counts > FEW_PAYMENTS  # their integrals begin with other steps
+    parts = []
+    for kind in (np.flatnonzero(~long), np.flatnonzero(long)):
+        order = kind[np.argsort(whole.segment_counts[kind], kind="stable")]
+        for low, high in runs_of(whole.payment_counts[order], BATCH_PAYMENTS):
+            parts.append(explain_batch(bundle, whole.select(order[low:high]), asked, check))
     segments, samples = (pa.concat_tables(tables) for tables in zip(*parts, strict=True))
     return segments.sort_by([(n, "ascending") for n in ("sample", "segment")]), samples.sort_by(
         "sample"
     )
+
+
+def typical_user(store: FoldedStore, bundle: Bundle) -> Baseline | None:
+    """Against whom everybody's merchants are valued too, with the steps that this begins with.
+
+    None where nobody can be: no sample has a payment, or no score is below another.
+    """
+    if not store.samples["payments"].any():
+        return None
+    try:
+        found = find_baseline(store, bundle, CHECK)
+    except LbsfError:  # nobody is approved, e.g. of a single sample
+        return None
+    return replace(found, check_steps=steps_to_check(store, bundle.model, found.batch))
 
 
 def _codes(bundle: Bundle, batch: FoldedBatch, asked: Ints | None) -> dict[str, pa.Array]:

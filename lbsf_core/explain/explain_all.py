@@ -19,7 +19,7 @@ from importlib import resources
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 import torch
@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 from lbsf_core.cores import cores
 from lbsf_core.errors import AttributionsError
 from lbsf_core.explain.attributions import VERSION, join, merge
+from lbsf_core.explain.baselines import CHECK, Baseline
 from lbsf_core.explain.batch import (
     BATCH_PAYMENTS,
     CHUNK_PAYMENTS,
@@ -35,6 +36,7 @@ from lbsf_core.explain.batch import (
     asked_reasons,
     explain_chunk,
     runs_of,
+    typical_user,
 )
 from lbsf_core.files import atomic_write, code_hash, dump_json
 from lbsf_core.fold.store import FoldedStore, StoreManifest
@@ -44,9 +46,23 @@ from lbsf_core.model.bundle import Bundle, versions
 #: of a cohort of a tenth of them.
 REASONED = 500
 Run = tuple[int, int]
-#: Explains and keeps chunks of a store (bundle, chunks, folder, samples asked for reasons); gives
-#: each when it is done.
-Explained = Callable[[FoldedStore, Bundle, Sequence[Run], Path, int], Iterator[Run]]
+
+
+class Also(NamedTuple):
+    """What is told of samples besides their attributions, in values that any process can be sent.
+
+    Attributes:
+        reasons: how many are asked for their reason codes.
+        check: the typical user (`Baseline.to_dict`), or None.
+    """
+
+    reasons: int
+    check: dict[str, Any] | None
+
+
+#: Explains and keeps chunks of a store (bundle, chunks, folder, what else is told); gives each when
+#: it is done.
+Explained = Callable[[FoldedStore, Bundle, Sequence[Run], Path, Also], Iterator[Run]]
 
 
 def write_attributions(
@@ -84,7 +100,10 @@ def write_attributions(
     out = Path(out)
     if out.is_dir():
         raise AttributionsError(f"{out}: is a folder; name a file, such as {out.name}.parquet.")
+    typical = typical_user(store, bundle)
+    also = Also(reasons, typical.to_dict() if typical else None)
     about = {"version": VERSION, "store": store.content, "bundle": bundle.weights_digest()}
+    about |= {"check": also.check}
     counts = store.samples["payments"].to_numpy()
     with _working_folder(out, _run_key(store, about, [chunk, reasons])) as work:
         files = {run: work / f"{run[0]}-{run[1]}.parquet" for run in runs_of(counts, chunk)}
@@ -93,7 +112,7 @@ def write_attributions(
         done = total - sum(int(counts[slice(*run)].sum()) for run in missing)
         if explained is None:
             explained = partial(_explained, workers=workers)
-        for run in explained(store, bundle, missing, work, reasons):
+        for run in explained(store, bundle, missing, work, also):
             done += int(counts[slice(*run)].sum())
             if progress:
                 progress(done, total)
@@ -149,7 +168,7 @@ def _explained(
     bundle: Bundle,
     runs: Sequence[tuple[int, int]],
     work: Path,
-    reasons: int,
+    also: Also,
     *,
     workers: int | None,
 ) -> Iterator[tuple[int, int]]:
@@ -158,11 +177,11 @@ def _explained(
     processes = min(workers or cores(), len(runs) // 2)
     if processes < 2:
         for run in runs:
-            keep_chunk(store, bundle, reasons, run, work)
+            keep_chunk(store, bundle, also, run, work)
             yield run
         return
     threads = cores() // processes
-    start = (store.path, store.manifest, bundle.save(work / "bundle"), reasons, threads)
+    start = (store.path, store.manifest, bundle.save(work / "bundle"), also, threads)
     pool = ProcessPoolExecutor(processes, get_context("spawn"), _start, start)
     try:
         waiting = {pool.submit(_work, run, work): run for run in runs}
@@ -179,23 +198,24 @@ def _explained(
 
 
 def keep_chunk(
-    store: FoldedStore, bundle: Bundle, reasons: int, run: tuple[int, int], work: Path
+    store: FoldedStore, bundle: Bundle, also: Also, run: tuple[int, int], work: Path
 ) -> None:
     """Explain one chunk and keep it in its file."""
-    asked = asked_reasons(len(store.samples), reasons)
-    segments, samples = explain_chunk(store, bundle, *run, asked)
+    asked = asked_reasons(len(store.samples), also.reasons)
+    check = Baseline.from_dict(CHECK, also.check, store) if also.check else None
+    segments, samples = explain_chunk(store, bundle, *run, asked, check)
     with atomic_write(work / f"{run[0]}-{run[1]}.parquet") as path:
         pq.write_table(join(segments, samples), path, compression="zstd")
 
 
-_OPENED: tuple[FoldedStore, Bundle, int] | None = None
+_OPENED: tuple[FoldedStore, Bundle, Also] | None = None
 
 
-def _start(store: Path, manifest: StoreManifest, bundle: Path, reasons: int, threads: int) -> None:
+def _start(store: Path, manifest: StoreManifest, bundle: Path, also: Also, threads: int) -> None:
     global _OPENED  # noqa: PLW0603 - once in every worker process
     Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(max(1, threads))
-    _OPENED = FoldedStore(store, manifest), Bundle.load(bundle), reasons
+    _OPENED = FoldedStore(store, manifest), Bundle.load(bundle), also
 
 
 def _end_with_parent() -> None:

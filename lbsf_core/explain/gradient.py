@@ -46,8 +46,8 @@ METHOD = "integrated gradients"
 #: samples each, 12 left 8 % of Berka's, 10 % of Birmingham's and 31 % of simulated ones to try
 #: again; 8 left 45, 32 and 87 %.
 FIRST_STEPS, MAX_STEPS = 12, 512
-#: Where one user is waited for, a second try costs more than the steps that make it rare: of 200
-#: samples each, 18 steps left 4 %, 2 % and none.
+#: Of short histories a second try costs more than the steps that make it rare: of 200 samples each,
+#: 18 steps left 4 %, 2 % and none.
 FEW_PAYMENTS, FEW_STEPS = 512, 18
 #: Payments times steps in one forward pass: bounds memory and stays near the cache.
 PASS_PAYMENTS = 32_768
@@ -109,7 +109,8 @@ class Start(NamedTuple):
     Attributes:
         reference: whose mean payment and segment; those of the training part where None.
         tolerance: completeness error.
-        steps: that are tried first; by default by how many payments there are.
+        steps: that are tried first; by default by how long the longest history is, so that whoever
+            is explained with others of its kind gets the same values as alone.
     """
 
     reference: FoldedBatch | None
@@ -128,7 +129,8 @@ def along_paths(model: LBSF, batch: FoldedBatch, starts: Sequence[Start]) -> lis
     Returns:
         One of each path.
     """
-    first = FEW_STEPS if len(batch.amounts) <= FEW_PAYMENTS else FIRST_STEPS
+    longest = int(batch.payment_counts.max(initial=0))
+    first = FEW_STEPS if longest <= FEW_PAYMENTS else FIRST_STEPS
     steps = [start.steps or first for start in starts]
     results = _integrate(model, batch, steps, [start.reference for start in starts])
     for result, start in zip(results, starts, strict=True):
@@ -424,13 +426,21 @@ def explain_against(
                 f"integrated gradients can't start from the {held.name}: there is no slot to "
                 "fill. Choose another baseline, or removal."
             )
-    model = bundle.model
     checked = [Start(other.batch, CHECK_TOLERANCE, other.check_steps) for other in others]
-    found, *checks = along_paths(model, batch, [Start(baseline.batch, TOLERANCE), *checked])
+    starts = [Start(baseline.batch, TOLERANCE), *checked]
+    found, *checks = along_paths(bundle.model, batch, starts)
+    values = [by_merchant(batch, each.fields.sum(axis=1)) for each in checks]
+    return explanations_of(bundle, batch, found, baseline), values
+
+
+def explanations_of(
+    bundle: Bundle, batch: FoldedBatch, found: Attributions, baseline: Baseline
+) -> list[Explanation]:
+    """One explanation a sample of what was found of all of them."""
     attention = found.attention
     calibration = Calibration(**bundle.calibration)
-    by_merchant, *of_others = (_by_merchant(batch, each) for each in (found, *checks))
     payment_values = found.fields.sum(axis=1)
+    merchant_values = by_merchant(batch, payment_values)
     out = []
     for b in range(len(batch)):
         one = batch if len(batch) == 1 else batch.select([b])
@@ -446,21 +456,19 @@ def explain_against(
                 method=METHOD,
                 baseline=baseline.words,
                 steps=int(found.steps[b]),
-                fields=field_names(model),
+                fields=field_names(bundle.model),
                 field_attributions=found.fields[n],
                 payment_attributions=payment_values[n],
-                merchant_attributions=by_merchant[s],
+                merchant_attributions=merchant_values[s],
                 merchant_weights=attention.merchants[s].cpu().double().numpy(),
                 payment_weights=attention.payments[n].cpu().double().numpy(),
                 relation_weights=attention.relations[b].cpu().double().numpy(),
             )
         )
-    return out, of_others
+    return out
 
 
-def _by_merchant(batch: FoldedBatch, found: Attributions) -> Floats:
+def by_merchant(batch: FoldedBatch, of_payments: Floats) -> Floats:
     """(S,) sums over the payments of each segment."""
-    sums = np.bincount(
-        batch.segment_of_payment, found.fields.sum(axis=1), minlength=len(batch.merchants)
-    )
+    sums = np.bincount(batch.segment_of_payment, of_payments, minlength=len(batch.merchants))
     return sums.astype(np.float64)

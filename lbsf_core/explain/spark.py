@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from lbsf_core.explain.batch import CHUNK_PAYMENTS
-from lbsf_core.explain.explain_all import REASONED, Run, keep_chunk, write_attributions
+from lbsf_core.explain.explain_all import REASONED, Also, Run, keep_chunk, write_attributions
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.model.bundle import Bundle
 from lbsf_core.score.spark import opened, shipped
@@ -52,14 +52,14 @@ def _explained(
     bundle: Bundle,
     runs: Sequence[Run],
     work: Path,
-    reasons: int,
+    also: Also,
     *,
     master: str,
     folder: Path,
 ) -> Iterator[Run]:
     """Explain all chunks on the workers; `folder` is where the bundle lies."""
     with shipped(master, folder) as (spark, name):
-        about = {"store": str(store.path.absolute()), "bundle": name, "reasons": reasons}
+        about = {"store": str(store.path.absolute()), "bundle": name, **also._asdict()}
         tasks = [about | {"run": list(run), "work": str(work)} for run in runs]
         run_tasks(spark, tasks, _explain, "done int")
     yield from runs
@@ -69,5 +69,6 @@ def _explain(task: dict[str, Any]) -> Iterable[pa.RecordBatch]:
     """On a worker: explain one chunk."""
     store, bundle = opened(task["store"], task["bundle"])
     begin, end = task["run"]
-    keep_chunk(store, bundle, task["reasons"], (begin, end), Path(task["work"]))
+    also = Also(task["reasons"], task["check"])
+    keep_chunk(store, bundle, also, (begin, end), Path(task["work"]))
     yield pa.RecordBatch.from_pydict({"done": pa.array([1], pa.int32())})

@@ -21,9 +21,12 @@ The function is deterministic, and idempotent: the key of a key is that key.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import duckdb
 import pyarrow as pa
+
+if TYPE_CHECKING:  # who only draws a page names merchants and asks no SQL
+    import duckdb
 
 NO_MERCHANT = "(no merchant)"
 """The key of payments without any merchant; no other text can normalise to it."""
@@ -98,6 +101,8 @@ def normalise_merchants(names: Sequence[str], *, numbers: str = "strip") -> list
 
     Source: issue 2, "Merchant normalisation".
     """
+    import duckdb
+
     macro = {"strip": "lbsf_merchant", "keep": "lbsf_merchant_keep"}[numbers]
     with duckdb.connect(config={"threads": "1"}) as connection:
         create_macros(connection)

@@ -4,6 +4,7 @@ DIR/store/  DIR/bundle/        copies (hard links where the disk allows) of both
 DIR/samples.parquet            one row a sample: score, rank, band, part, figures, sparkline
 DIR/merchants.parquet          one row a segment: attribution, weight, money in and out
 DIR/groups.arrow               one row a sample: attribution by kind of merchant, field, time
+DIR/explanations.arrow         one row a sample: what each field of each payment adds to the score
 DIR/months.parquet             one row a sample and month: spend and payments
 DIR/embeddings.parquet         one row a sample: where it lies on the map of users
 DIR/vectors.f32                the model's representation of each sample, brought to few numbers
@@ -16,8 +17,6 @@ DIR/manifest.json              versions and SHA-256 of all of it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -28,13 +27,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lbsf_core.errors import LbsfError, WorkspaceError
+from lbsf_core.errors import WorkspaceError
 from lbsf_core.evaluate.report import Evaluation, held_out, performance
-from lbsf_core.explain.attributions import REASON_COLUMNS
-from lbsf_core.explain.baselines import CHECK, OF_SAMPLES, find_baseline
+from lbsf_core.explain.attributions import REASON_COLUMNS, open_attributions
+from lbsf_core.explain.baselines import CHECK, COHORT, find_baseline
 from lbsf_core.explain.batch import read_attributions
 from lbsf_core.explain.explain_all import write_attributions
-from lbsf_core.explain.gradient import steps_to_check
+from lbsf_core.explain.kept import write_kept
 from lbsf_core.files import atomic_write, dump_json, link, read_json, sha256
 from lbsf_core.fold.append import compact
 from lbsf_core.fold.store import PAYMENTS, FoldedStore
@@ -52,6 +51,7 @@ from lbsf_core.workspace.layout import (
     BASELINES,
     EMBEDDINGS,
     GROUPS,
+    KEPT,
     MANIFEST,
     MERCHANTS,
     MONTHS,
@@ -135,12 +135,14 @@ def build_workspace(
         else:
             write_attributions(folded, model, kept, told("explaining"))
         segments, completeness = read_attributions(folded, model, kept)
+        typical = open_attributions(kept)[1]["check"]
         completeness = completeness.select(
             ["sample", "baseline_logit", "delta", "disagreement", *REASON_COLUMNS]
         )
         scores = score_stream(folded, model, told("scoring")).to_pandas()
         top = write_segments(segments, folder / MERCHANTS)
         write_groups(kept, folder / GROUPS)
+        write_kept(kept, folder / KEPT)
         samples = _samples(folded, model, scores, top, completeness.to_pandas())
         samples["previous_pd"] = previous_pds(samples, previous)
         samples["at_stake"] = amounts_at_stake(samples, amounts)
@@ -151,13 +153,15 @@ def build_workspace(
         found = report.performance() if report else performance(*held_out(samples))
         found |= compared
         (folder / PERFORMANCE).write_text(dump_json(found), encoding="utf-8")
-        (folder / BASELINES).write_text(dump_json(_baselines(folded, model)), encoding="utf-8")
+        (folder / BASELINES).write_text(
+            dump_json(_baselines(folded, model, typical)), encoding="utf-8"
+        )
         tables = Tables(Checked(folder, {}))
         found = to_json(summarise(tables, folded.manifest, name or out.name))
         (folder / SUMMARY).write_text(dump_json(found), encoding="utf-8")
         _copy(Path(bundle), folder / "bundle")
         names = [SAMPLES, ROWS, MERCHANTS, MONTHS, EMBEDDINGS, ATTRIBUTIONS, PERFORMANCE]
-        names += [BASELINES, SUMMARY, VECTORS, GROUPS]
+        names += [BASELINES, SUMMARY, VECTORS, GROUPS, KEPT]
         names += [f"store/{MANIFEST}", f"bundle/{BUNDLE_MANIFEST}"]
         manifest = {
             "workspace_version": WORKSPACE_VERSION,
@@ -196,19 +200,19 @@ def read_comparison(path: str | Path, label: str | None = None) -> dict[str, Any
     }
 
 
-def _baselines(store: FoldedStore, bundle: Bundle) -> dict[str, dict[str, Any]]:
-    """Who stands for a typical user and for a cohort: thousands of users are looked at for that."""
-    if not store.samples["payments"].any():
+def _baselines(
+    store: FoldedStore, bundle: Bundle, typical: dict[str, Any] | None
+) -> dict[str, dict[str, Any]]:
+    """Who stands for a typical user and for a cohort: thousands of users are looked at for that.
+
+    Args:
+        store: the samples.
+        bundle: the model.
+        typical: against whom the attributions were checked; None where nobody could be.
+    """
+    if typical is None:  # then nobody can stand for a cohort either
         return {}
-    found: dict[str, dict[str, Any]] = {}
-    for name in OF_SAMPLES:
-        with suppress(LbsfError):  # nobody is approved, e.g. of a single sample: it has no baseline
-            baseline = find_baseline(store, bundle, name)
-            if name == CHECK:
-                steps = steps_to_check(store, bundle.model, baseline.batch)
-                baseline = replace(baseline, check_steps=steps)
-            found[name] = baseline.to_dict()
-    return found
+    return {CHECK: typical, COHORT: find_baseline(store, bundle, COHORT).to_dict()}
 
 
 def write_samples(table: pa.Table, folder: Path) -> None:

@@ -15,7 +15,6 @@ only the columns that are asked for.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lbsf_core.explain.attributions import BANDS, open_attributions
+from lbsf_core.explain.attributions import BANDS, open_attributions, whole_samples
 from lbsf_core.explain.importance import By, Groups
 
 Ints = npt.NDArray[np.int64]
@@ -56,7 +55,8 @@ def write_groups(attributions: Path, out: Path) -> None:
         metadata={_KINDS: json.dumps(kinds)},
     )
     with pa.ipc.new_file(str(out), schema) as writer:
-        for rows in _whole_samples(file, fields):
+        columns = ["kind", "payments", "attribution", *fields, *_TIMES]
+        for rows in whole_samples(file, columns):
             writer.write_table(_added(rows, fields, kinds, schema))
 
 
@@ -117,21 +117,6 @@ def _kinds(file: pq.ParquetFile) -> list[str]:
         column = file.read_row_group(number, columns=["kind"])["kind"]
         found |= set(pc.unique(column).drop_null().to_pylist())
     return sorted(found)
-
-
-def _whole_samples(file: pq.ParquetFile, fields: list[str]) -> Iterator[pa.Table]:
-    """The rows of some samples at a time; what a part of the file cuts in two is put together."""
-    columns = ["sample", "kind", "payments", "attribution", *fields, *_TIMES]
-    left: pa.Table | None = None
-    for number in range(file.num_row_groups):
-        rows = file.read_row_group(number, columns=columns)
-        rows = rows if left is None else pa.concat_tables([left, rows])
-        sample = rows["sample"].to_numpy()
-        last = number == file.num_row_groups - 1
-        cut = len(rows) if last else int(np.searchsorted(sample, sample[-1]))
-        left = rows.slice(cut)
-        if cut:
-            yield rows.slice(0, cut)
 
 
 def _added(rows: pa.Table, fields: list[str], kinds: list[str], schema: pa.Schema) -> pa.Table:

@@ -13,6 +13,8 @@ ROWS = "rows.arrow"
 ATTRIBUTIONS, EMBEDDINGS = "attributions.parquet", "embeddings.parquet"
 #: Attributions of each sample by kind of merchant, field and time (`groups.py`).
 GROUPS = "groups.arrow"
+#: What each field of each payment of each sample adds to its score (`explain/kept.py`).
+KEPT = "explanations.arrow"
 #: What the model makes of each sample as `VECTOR` float32 numbers of length 1, in sample order.
 VECTORS = "vectors.f32"
 VECTOR = 16

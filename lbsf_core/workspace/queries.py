@@ -11,9 +11,8 @@ import mmap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -23,6 +22,9 @@ import pyarrow.compute as pc
 from lbsf_core.workspace.checked import Checked
 from lbsf_core.workspace.layout import EMBEDDINGS, MERCHANTS, MONTHS, ROWS, SAMPLES
 from lbsf_core.workspace.types import SampleFilter
+
+if TYPE_CHECKING:
+    import duckdb
 
 #: The condition that every sample meets.
 ALL = "true"
@@ -73,11 +75,18 @@ class Tables:
             "embeddings": EMBEDDINGS,
         }
         self.files = {key: str(checked.folder / name) for key, name in self._names.items()}
-        self._connection = duckdb.connect(config={"autoload_known_extensions": "false"})
-        self._connection.execute("SET TimeZone = 'UTC'")
-        self._connection.execute("SET allowed_paths = $paths", {"paths": list(self.files.values())})
-        self._connection.execute("SET enable_external_access = false")
-        self._connection.execute("SET lock_configuration = true")
+
+    @cached_property
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        """Made for the first query: the first page asks none, and DuckDB takes a while to load."""
+        import duckdb
+
+        connection = duckdb.connect(config={"autoload_known_extensions": "false"})
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET allowed_paths = $paths", {"paths": list(self.files.values())})
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        return connection
 
     def ask(self, sql: str, **parameters: Any) -> pd.DataFrame:  # noqa: ANN401 - SQL values
         """Rows of a query; `$samples`, `$merchants`, `$months` and `$embeddings` name files."""

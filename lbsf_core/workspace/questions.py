@@ -21,7 +21,7 @@ from lbsf_core.fold.store import MANIFEST as STORE_MANIFEST
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.model.bundle_files import MANIFEST as BUNDLE_MANIFEST
 from lbsf_core.workspace.checked import Checked
-from lbsf_core.workspace.layout import BASELINES
+from lbsf_core.workspace.layout import BASELINES, KEPT
 from lbsf_core.workspace.types import Case
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class Questions:
     """The part of a workspace that asks the model, whose framework the first question loads."""
 
     path: Path
+    manifest: dict[str, Any]
     checked: Checked
 
     @cached_property
@@ -93,14 +94,23 @@ class Questions:
         method: Method = "gradient",
         baseline: str | None = None,
         opened: Sequence[str] = (),
+        now: bool = False,
     ) -> Explanation:
-        """Why the case has its score: computed now from its payments and the bundle.
+        """Why the case has its score, from its payments and the bundle.
+
+        By gradients against their own baseline everybody was explained when the workspace was
+        made: those values are told where the model, asked now, gives the score that they are of.
+        All else is computed now.
 
         Args:
             case: the case.
             method: "gradient" (down to fields) or "removal" (Shapley values by refolding).
             baseline: one of `baselines_of(method)`; each method has one of its own.
             opened: with removal, merchants whose payments are valued.
+            now: nothing that was kept is told.
+
+        Raises:
+            AttributionsError: what was kept of the case is damaged.
         """
         from lbsf_core.explain.baselines import CHECK
         from lbsf_core.explain.engines import FIRST_BASELINE, explain_sample
@@ -108,14 +118,29 @@ class Questions:
         first = FIRST_BASELINE[method].name
         name = baseline or first
         tried = [other for other in (first, CHECK) if other in self.baselines_of(method)]
+        others = [self._baseline(other) for other in dict.fromkeys(tried) if other != name]
+        if method == "gradient" and name == first and not now:
+            found = self._kept_explanation(case, others)
+            if found is not None:
+                return found
         return explain_sample(
             self.bundle,
             self._batch(case),
             method=method,
             baseline=self._baseline(name),
-            others=[self._baseline(other) for other in dict.fromkeys(tried) if other != name],
+            others=others,
             opened=opened,
         )
+
+    def _kept_explanation(self, case: Case, others: Sequence[Baseline]) -> Explanation | None:
+        """What was kept of a case; None where nothing was that fits."""
+        from lbsf_core.explain.kept import explain_kept, read_kept
+
+        path = self.checked.folder / KEPT  # each sample has a digest of its own
+        if KEPT not in self.manifest["files"]:  # workspaces that were made before it was
+            return None
+        kept = read_kept(path, case.sample)
+        return explain_kept(self.bundle, self._batch(case), kept, others)
 
     def baselines_of(self, method: Method) -> list[str]:
         """Names of the baselines that a method can be held against, its own first.
@@ -276,8 +301,5 @@ class Questions:
             if name not in self._kept_baselines:
                 raise LbsfError(f"{self.path.name}: nobody's score is low enough to be '{name}'.")
             kept = self._kept_baselines[name]
-            batch = self.store.read(kept["samples"])
-            # Workspaces that were made before steps were kept are read as well.
-            steps = kept.get("check_steps")
-            self._baselines[name] = Baseline(cast(Any, name), kept["words"], batch, steps)
+            self._baselines[name] = Baseline.from_dict(cast(Any, name), kept, self.store)
         return self._baselines[name]

@@ -197,9 +197,9 @@ def test_killed_and_resumed_equals_unbroken(
     explained: list[tuple[int, int]] = []
     original = running.explain_chunk
 
-    def counted(store: FoldedStore, bundle: Bundle, begin: int, end: int, asked: np.ndarray):
+    def counted(store: FoldedStore, bundle: Bundle, begin: int, end: int, *also: object):
         explained.append((begin, end))
-        return original(store, bundle, begin, end, asked)
+        return original(store, bundle, begin, end, *also)
 
     monkeypatch.setattr(running, "explain_chunk", counted)
     told: list[tuple[int, int]] = []

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from lbsf_core.errors import EditError
+from lbsf_core.errors import AttributionsError, EditError, WorkspaceError
 from lbsf_core.explain import gradient
+from lbsf_core.explain import kept as kept_module
+from lbsf_core.explain.kept import read_kept
 from lbsf_core.workspace import Case, SampleFilter, Workspace
+from lbsf_core.workspace.layout import KEPT
 from lbsf_core.workspace.questions import loops_of_torch
 
 
@@ -53,6 +58,75 @@ def test_a_baseline_knows_the_steps_that_were_measured_when_it_was_chosen(
     monkeypatch.setitem(vars(workspace), "_kept_baselines", older)
     monkeypatch.setitem(vars(workspace), "_baselines", {})
     assert workspace._baseline("typical user").check_steps is None
+
+
+def test_what_was_explained_with_everybody_is_not_integrated_again(
+    workspace: Workspace, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    original = gradient._integrate
+
+    def counted(model, batch, *rest):
+        asked.append(len(batch))
+        return original(model, batch, *rest)
+
+    monkeypatch.setattr(gradient, "_integrate", counted)
+    kept = workspace.explanation(case)
+    assert workspace.explanation(case, baseline="typical payment").logit == kept.logit
+    assert asked == []
+    fresh = workspace.explanation(case, now=True)
+    assert asked
+    np.testing.assert_allclose(kept.field_attributions, fresh.field_attributions, atol=1e-5)
+    assert (kept.warnings, kept.steps) == (fresh.warnings, fresh.steps)
+    before = len(asked)
+    workspace.explanation(case, baseline="cohort mean")
+    assert len(asked) > before
+
+
+def test_what_fits_no_more_or_was_never_kept_is_explained_now(
+    workspace: Workspace, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = workspace.explanation(case, now=True)
+    files = dict(workspace.manifest["files"])
+    older = {"files": {name: files[name] for name in files if name != KEPT}}
+    with monkeypatch.context() as patched:
+        patched.setattr(workspace, "manifest", workspace.manifest | older)
+        found = workspace.explanation(case)
+    assert (found.field_attributions == expected.field_attributions).all()
+    another = replace(read_kept(workspace.path / KEPT, case.sample), logit=9.0)
+    monkeypatch.setattr(kept_module, "read_kept", lambda path, sample: another)
+    found = workspace.explanation(case)
+    assert (found.field_attributions == expected.field_attributions).all()
+
+
+def test_a_dossier_does_not_hang_on_what_was_kept(
+    workspace: Workspace, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_module, "read_kept", lambda path, sample: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        workspace.explanation(case)
+    assert b"<html" in workspace.dossier(case, by="me")
+
+
+def test_damaged_values_of_one_case_are_refused_and_those_of_others_told(
+    tiny_workspace: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_workspace, copy)
+    whole = bytearray((copy / KEPT).read_bytes())
+    begin = whole.index(read_kept(copy / KEPT, 0).values[:8].tobytes())
+    whole[begin] ^= 1
+    (copy / KEPT).unlink()
+    (copy / KEPT).write_bytes(whole)
+    opened = Workspace.open(copy, verify="when read")
+    by_sample = {
+        case.sample: case for user in opened.queue()["user_id"] for case in opened.cases(user)
+    }
+    with pytest.raises(AttributionsError, match="sample 0 is not what was written"):
+        opened.explanation(by_sample[0])
+    assert opened.explanation(by_sample[1]).problems() == []
+    with pytest.raises(WorkspaceError, match="SHA-256"):
+        Workspace.open(copy)
 
 
 def test_a_merchant_is_opened_by_removal(workspace: Workspace, case: Case) -> None:
@@ -125,9 +199,9 @@ def test_importance_of_all_and_of_some(workspace: Workspace) -> None:
 def test_the_loops_that_compute_gelu_change_no_number(
     workspace: Workspace, case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = workspace.explanation(case)
+    ours = workspace.explanation(case, now=True)
     monkeypatch.setattr(torch.backends.mkldnn, "set_flags", lambda _: None)
-    theirs = workspace.explanation(case)
+    theirs = workspace.explanation(case, now=True)
     assert ours.logit == pytest.approx(theirs.logit, abs=1e-6)
     np.testing.assert_allclose(ours.field_attributions, theirs.field_attributions, atol=1e-6)
 

@@ -577,12 +577,12 @@ def test_filters_of_two_cohorts_do_not_share_parameters(workspace: Workspace) ->
 
 
 def test_opening_and_asking_loads_no_model(tiny_workspace: Path) -> None:
-    """The dashboard's first chart must not wait for torch, Captum or scikit-learn."""
+    """The dashboard's first chart must not wait for torch, Captum, scikit-learn or DuckDB."""
     code = (
         "import sys; from lbsf_core.workspace import Workspace\n"
         "w = Workspace.open(sys.argv[1]); w.summary(); q = w.queue(); w.thresholds()\n"
         "w.case(q['user_id'].iloc[0]); w.performance()\n"
-        "print([m for m in ('torch', 'captum', 'sklearn') if m in sys.modules])"
+        "print([m for m in ('torch', 'captum', 'sklearn', 'duckdb') if m in sys.modules])"
     )
     command = [sys.executable, "-c", code, str(tiny_workspace)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
