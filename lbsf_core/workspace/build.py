@@ -3,7 +3,7 @@
 DIR/store/  DIR/bundle/        copies (hard links where the disk allows) of both
 DIR/samples.parquet            one row a sample: score, rank, band, part, figures, sparkline
 DIR/merchants.parquet          one row a segment: attribution, weight, money in and out
-DIR/groups.arrow               one row a sample: attribution by kind of merchant, field, time
+DIR/groups.arrow               one row a sample: attribution by merchant, kind, field, time
 DIR/explanations.arrow         one row a sample: what each field of each payment adds to the score
 DIR/months.parquet             one row a sample and month: spend and payments
 DIR/embeddings.parquet         one row a sample: where it lies on the map of users

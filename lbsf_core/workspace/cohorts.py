@@ -12,6 +12,8 @@ import scipy  # its parts are loaded when they are first used: statistics take m
 
 from lbsf_core.evaluate.intervals import Z95, auc_interval, wilson, wilsons
 from lbsf_core.explain.attributions import REASON_COLUMNS
+from lbsf_core.workspace.groups import merchant_sums
+from lbsf_core.workspace.layout import GROUPS
 from lbsf_core.workspace.queries import Tables, where
 from lbsf_core.workspace.types import CohortComparison, SampleFilter
 
@@ -80,22 +82,9 @@ def compare(
             f"{overlap:,} samples lie in both cohorts; differences and their intervals understate."
         )
     picked = " UNION ALL ".join(clauses)
-    pair = {name: value for name, value in parameters.items() if name.startswith(("a_", "b_"))}
-    paid = tables.ask(
-        f"""
-        WITH members AS ({" UNION ALL ".join(clauses[:2])})
-        SELECT merchant,
-               count(*) FILTER (side = 'a') AS samples_a, count(*) FILTER (side = 'b') AS samples_b,
-               coalesce(sum(attribution) FILTER (side = 'a'), 0) AS sum_a,
-               coalesce(sum(attribution) FILTER (side = 'b'), 0) AS sum_b,
-               coalesce(sum(attribution ** 2) FILTER (side = 'a'), 0) AS square_a,
-               coalesce(sum(attribution ** 2) FILTER (side = 'b'), 0) AS square_b
-        FROM members JOIN read_parquet($merchants) USING (sample)
-        GROUP BY merchant HAVING count(*) >= $fewest ORDER BY merchant
-        """,  # noqa: S608 - conditions hold parameters only
-        fewest=FEWEST,
-        **pair,
-    )
+    numbers = (np.sort(sides[key]["sample"].to_numpy()).astype(np.int64) for key in ("a", "b"))
+    paid = merchant_sums(tables.checked.path(GROUPS), *numbers)
+    paid = paid[paid["samples_a"] + paid["samples_b"] >= FEWEST].reset_index(drop=True)
     spend = tables.ask(
         f"""
         WITH members AS ({picked}),

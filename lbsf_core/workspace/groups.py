@@ -1,4 +1,5 @@
-"""Attributions of each sample added up by kind of merchant, field and time: what cohorts compare.
+"""Attributions of each sample by merchant, and added up by kind of merchant, field and time: what
+cohorts compare.
 
 What `lbsf explain-all` keeps has a row a merchant, thirty of a sample; added up once when the
 workspace is built, a cohort reads a few numbers of each sample. The file is read in pieces, and
@@ -8,6 +9,8 @@ only the columns that are asked for.
     paid       whether the sample has a payment
     kind       list of places in the names of kinds (in the schema's metadata), ascending
     of_kind    list of what the merchants of each add, logit units
+    merchant   list of places in the names of merchants (there too), in the order of segments
+    of_merchant   list of what each adds
     field:<name>, time:<days>   the same by field and by days before the cutoff; null where the
                                 sample paid nothing in those days
 """
@@ -28,8 +31,11 @@ from lbsf_core.explain.attributions import BANDS, open_attributions, whole_sampl
 from lbsf_core.explain.importance import By, Groups
 
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
-_KINDS = b"kinds"
+_KINDS, _MERCHANTS = b"kinds", b"merchants"
+#: Values of merchants that are held before they are added up.
+_HELD = 1 << 22
 #: Columns of the attributions that are added up by days before the cutoff.
 _TIMES = [f"{what}:{band}" for what in ("time", "payments") for band in BANDS]
 
@@ -43,21 +49,23 @@ def write_groups(attributions: Path, out: Path) -> None:
     """
     file, _ = open_attributions(attributions)
     fields = [name for name in file.schema_arrow.names if name.startswith("field:")]
-    kinds = _kinds(file)
+    names = {column: _names(file, column) for column in ("kind", "merchant")}
     schema = pa.schema(
         [
             pa.field("sample", pa.int32()),
             pa.field("paid", pa.bool_()),
             pa.field("kind", pa.list_(pa.int32())),
             pa.field("of_kind", pa.list_(pa.float32())),
+            pa.field("merchant", pa.list_(pa.int32())),
+            pa.field("of_merchant", pa.list_(pa.float32())),
             *(pa.field(name, pa.float32()) for name in (*fields, *(f"time:{b}" for b in BANDS))),
         ],
-        metadata={_KINDS: json.dumps(kinds)},
+        metadata={_KINDS: json.dumps(names["kind"]), _MERCHANTS: json.dumps(names["merchant"])},
     )
     with pa.ipc.new_file(str(out), schema) as writer:
-        columns = ["kind", "payments", "attribution", *fields, *_TIMES]
+        columns = ["kind", "merchant", "payments", "attribution", *fields, *_TIMES]
         for rows in whole_samples(file, columns):
-            writer.write_table(_added(rows, fields, kinds, schema))
+            writer.write_table(_added(rows, fields, names, schema))
 
 
 def stored_groups(
@@ -84,21 +92,16 @@ def stored_groups(
         names = [name.removeprefix(prefix) for name in columns[1:]]
         if by == "kind":
             names = json.loads(whole.metadata[_KINDS])
-        wanted = [whole.get_field_index(name) for name in ("sample", *columns)]
-        options = pa.ipc.IpcReadOptions(included_fields=wanted)
-        reader = pa.ipc.open_file(source, options=options)
+        reader = _reader(source, ["sample", *columns])
         for at in range(reader.num_record_batches):
             batch = reader.get_batch(at)
-            here = batch["sample"].to_numpy()
             if samples is not None:
-                first, last = np.searchsorted(samples, [here[0], here[-1] + 1])
-                rows = samples[first:last] - here[0]
-                batch, here = batch.take(pa.array(rows)), here[rows]
+                batch = _of_samples(batch, samples)
             if len(batch):
                 found = _by_kind(batch, len(names)) if by == "kind" else _by_column(batch)
                 parts.append(found[0])
                 held.append(found[1])
-                numbers.append(here)
+                numbers.append(batch["sample"].to_numpy())
     if not numbers:
         return None
     every, values, there = (np.concatenate(each) for each in (numbers, parts, held))
@@ -110,42 +113,130 @@ def stored_groups(
     return Groups(by, tuple(names), frame, values, there, unknown)
 
 
-def _kinds(file: pq.ParquetFile) -> list[str]:
-    """Every kind of merchant in a file, in order."""
+def merchant_sums(path: Path, a: Ints, b: Ints) -> pd.DataFrame:
+    """What two cohorts paid at each merchant, and what that added to their scores.
+
+    Args:
+        path: file of `write_groups`.
+        a, b: numbers of their samples, each ascending.
+
+    Returns:
+        One row a merchant, by name: merchant, and of each cohort samples (that paid there), sum and
+        square (sum of attributions and of their squares), ending in _a and _b.
+    """
+    with pa.OSFile(str(path)) as source:
+        reader = _reader(source, ["sample", "merchant", "of_merchant"])
+        names = json.loads(reader.schema.metadata[_MERCHANTS])
+        sums = [_Sums(len(names)), _Sums(len(names))]
+        for at in range(reader.num_record_batches):
+            batch = reader.get_batch(at)
+            for samples, added in zip((a, b), sums, strict=True):
+                theirs = _of_samples(batch, samples)
+                if len(theirs):
+                    added.add(*(pc.list_flatten(theirs[n]) for n in ("merchant", "of_merchant")))
+    found = {"merchant": names}
+    for side, added in zip("ab", sums, strict=True):
+        counts, values, squares = added.all()
+        found |= {f"samples_{side}": counts, f"sum_{side}": values, f"square_{side}": squares}
+    return pd.DataFrame(found)
+
+
+class _Sums:
+    """Counts, sums and sums of squares by place, of values that come a few at a time."""
+
+    def __init__(self, places: int) -> None:
+        self._found = np.zeros((3, places))
+        self._held: list[tuple[pa.Array, pa.Array]] = []
+        self._count = 0
+
+    def add(self, place: pa.Array, value: pa.Array) -> None:
+        """Some more."""
+        self._held.append((place, value))
+        self._count += len(place)
+        if self._count >= _HELD:
+            self._add_up()
+
+    def all(self) -> tuple[Ints, Floats, Floats]:
+        """Of every place."""
+        self._add_up()
+        counts, sums, squares = self._found
+        return counts.astype(np.int64), sums, squares
+
+    def _add_up(self) -> None:
+        if not self._held:
+            return
+        place, value = (np.concatenate(each) for each in zip(*self._held, strict=True))
+        value = value.astype(np.float64)
+        places = self._found.shape[1]
+        for at, weight in enumerate((None, value, value**2)):
+            self._found[at] += np.bincount(place, weight, minlength=places)
+        self._held, self._count = [], 0
+
+
+def _reader(source: pa.NativeFile, columns: list[str]) -> pa.ipc.RecordBatchFileReader:
+    """Reads these columns of an open file, in the order of the file."""
+    whole = pa.ipc.open_file(source).schema
+    wanted = [whole.get_field_index(name) for name in columns]
+    return pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=wanted))
+
+
+def _of_samples(batch: pa.RecordBatch, samples: Ints) -> pa.RecordBatch:
+    """Rows of some samples, whose numbers ascend; a batch has each number between its ends."""
+    here = batch["sample"].to_numpy()
+    first, last = np.searchsorted(samples, [here[0], here[-1] + 1])
+    return batch.take(pa.array(samples[first:last] - here[0]))
+
+
+def _names(file: pq.ParquetFile, column: str) -> list[str]:
+    """Every name in a column of a file, in order."""
     found: set[str] = set()
     for number in range(file.num_row_groups):
-        column = file.read_row_group(number, columns=["kind"])["kind"]
-        found |= set(pc.unique(column).drop_null().to_pylist())
+        values = file.read_row_group(number, columns=[column])[column]
+        found |= set(pc.unique(values).drop_null().to_pylist())
     return sorted(found)
 
 
-def _added(rows: pa.Table, fields: list[str], kinds: list[str], schema: pa.Schema) -> pa.Table:
+def _added(
+    rows: pa.Table, fields: list[str], names: dict[str, list[str]], schema: pa.Schema
+) -> pa.Table:
     """One row a sample of the rows of its merchants."""
     figures = [(name, "sum") for name in ("payments", *fields, *_TIMES)]
     # One thread: sums are the same each time.
     samples = rows.group_by("sample", use_threads=False).aggregate(figures).sort_by("sample")
-    of_kind = rows.filter(pc.is_valid(rows["kind"])).select(["sample", "kind", "attribution"])
-    place = pc.index_in(of_kind["kind"], value_set=pa.array(kinds, pa.string()))
-    of_kind = of_kind.set_column(1, "kind", place)
+    merchants = rows.filter(pc.is_valid(rows["merchant"]))
+    of_kind = merchants.select(["sample", "kind", "attribution"])
+    of_kind = of_kind.set_column(1, "kind", _places(merchants["kind"], names["kind"]))
     of_kind = of_kind.group_by(["sample", "kind"], use_threads=False).aggregate(
         [("attribution", "sum")]
     )
     of_kind = of_kind.sort_by([("sample", "ascending"), ("kind", "ascending")])
     numbers = samples["sample"].to_numpy()
-    ends = np.searchsorted(of_kind["sample"].to_numpy(), numbers, side="right")
-    offsets = pa.array(np.concatenate([[0], ends]), pa.int32())
-    values = of_kind["attribution_sum"].cast(pa.float32())
+    paid_at = merchants.select(["sample", "attribution"])
+    paid_at = paid_at.append_column("merchant", _places(merchants["merchant"], names["merchant"]))
     found = {
         "sample": samples["sample"],
         "paid": pc.greater(pc.fill_null(samples["payments_sum"], 0), 0),
-        "kind": pa.ListArray.from_arrays(offsets, of_kind["kind"].combine_chunks()),
-        "of_kind": pa.ListArray.from_arrays(offsets, values.combine_chunks()),
+        "kind": _lists(of_kind, "kind", numbers),
+        "of_kind": _lists(of_kind, "attribution_sum", numbers),
+        "merchant": _lists(paid_at, "merchant", numbers),
+        "of_merchant": _lists(paid_at, "attribution", numbers),
     }
     found |= {name: pc.fill_null(samples[f"{name}_sum"], 0.0) for name in fields}
     for band in BANDS:
         paid = pc.greater(pc.fill_null(samples[f"payments:{band}_sum"], 0), 0)
         found[f"time:{band}"] = pc.if_else(paid, samples[f"time:{band}_sum"], None)
     return pa.table(found).select(schema.names).cast(schema)
+
+
+def _places(values: pa.ChunkedArray, names: list[str]) -> pa.ChunkedArray:
+    return pc.index_in(values, value_set=pa.array(names, pa.string()))
+
+
+def _lists(rows: pa.Table, column: str, samples: Ints) -> pa.ListArray:
+    """(B,) what a column holds of each sample; the rows lie by sample."""
+    ends = np.searchsorted(rows["sample"].to_numpy(), samples, side="right")
+    offsets = pa.array(np.concatenate([[0], ends]), pa.int32())
+    return pa.ListArray.from_arrays(offsets, rows[column].combine_chunks())
 
 
 def _by_kind(

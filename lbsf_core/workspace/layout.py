@@ -1,6 +1,6 @@
 """Names of what lies in a workspace, and its version. Imports nothing, so that opening is quick."""
 
-WORKSPACE_VERSION = 8
+WORKSPACE_VERSION = 9
 SAMPLES, MERCHANTS, MONTHS = "samples.parquet", "merchants.parquet", "months.parquet"
 PERFORMANCE, MANIFEST = "performance.json", "manifest.json"
 #: What all of it holds, in one glance.
@@ -11,7 +11,7 @@ BASELINES = "baselines.json"
 #: The samples once more, uncompressed: some rows anywhere are a few reads, not a whole scan.
 ROWS = "rows.arrow"
 ATTRIBUTIONS, EMBEDDINGS = "attributions.parquet", "embeddings.parquet"
-#: Attributions of each sample by kind of merchant, field and time (`groups.py`).
+#: Attributions of each sample by merchant, kind of merchant, field and time (`groups.py`).
 GROUPS = "groups.arrow"
 #: What each field of each payment of each sample adds to its score (`explain/kept.py`).
 KEPT = "explanations.arrow"

@@ -71,7 +71,6 @@ class Questions:
     """The part of a workspace that asks the model, whose framework the first question loads."""
 
     path: Path
-    manifest: dict[str, Any]
     checked: Checked
 
     @cached_property
@@ -133,13 +132,11 @@ class Questions:
         )
 
     def _kept_explanation(self, case: Case, others: Sequence[Baseline]) -> Explanation | None:
-        """What was kept of a case; None where nothing was that fits."""
+        """What was kept of a case; None where it does not fit."""
         from lbsf_core.explain.kept import explain_kept, read_kept
 
-        path = self.checked.folder / KEPT  # each sample has a digest of its own
-        if KEPT not in self.manifest["files"]:  # workspaces that were made before it was
-            return None
-        kept = read_kept(path, case.sample)
+        # Nobody waits until the whole file is compared: each sample has a digest of its own.
+        kept = read_kept(self.checked.folder / KEPT, case.sample)
         return explain_kept(self.bundle, self._batch(case), kept, others)
 
     def baselines_of(self, method: Method) -> list[str]:

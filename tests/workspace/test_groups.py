@@ -13,7 +13,8 @@ import pytest
 
 from lbsf_core.explain import importance
 from lbsf_core.explain.importance import GROUPINGS, By
-from lbsf_core.workspace.groups import stored_groups, write_groups
+from lbsf_core.workspace import groups as module
+from lbsf_core.workspace.groups import merchant_sums, stored_groups, write_groups
 
 EMPTY = 17  # the sample that gets no payment
 
@@ -87,3 +88,36 @@ def test_every_sample_has_one_row(groups: Path, source: Path) -> None:
 
 def test_nobody_has_no_groups(groups: Path, users: pa.ChunkedArray) -> None:
     assert stored_groups(groups, "kind", np.zeros(0, dtype=np.int64), users) is None
+
+
+@pytest.mark.parametrize("held", [1, 1 << 22])
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [
+        (np.arange(60), np.arange(60)),
+        (np.array([0, 5, EMPTY, 41, 59]), np.array([5, 6, 7])),
+        (np.array([EMPTY]), np.zeros(0, dtype=np.int64)),
+    ],
+)
+def test_merchants_of_two_cohorts_by_hand(
+    source: Path, groups: Path, a: np.ndarray, b: np.ndarray, held: int, monkeypatch
+) -> None:
+    monkeypatch.setattr(module, "_HELD", held)
+    rows = pq.read_table(source, columns=["sample", "merchant", "attribution"]).to_pandas()
+    rows = rows[rows["merchant"].notna()]
+    found = merchant_sums(groups, a, b).set_index("merchant")
+    assert found.index.tolist() == sorted(set(rows["merchant"]))
+    for side, samples in (("a", a), ("b", b)):
+        theirs = rows[rows["sample"].isin(samples)].assign(square=rows["attribution"] ** 2)
+        by_name = theirs.groupby("merchant")
+        expected = pd.DataFrame(
+            {
+                "samples": by_name.size(),
+                "sum": by_name["attribution"].sum(),
+                "square": by_name["square"].sum(),
+            }
+        ).reindex(found.index, fill_value=0)
+        for name in expected:
+            np.testing.assert_allclose(
+                found[f"{name}_{side}"], expected[name], rtol=1e-5, atol=1e-9
+            )

@@ -83,16 +83,10 @@ def test_what_was_explained_with_everybody_is_not_integrated_again(
     assert len(asked) > before
 
 
-def test_what_fits_no_more_or_was_never_kept_is_explained_now(
+def test_what_fits_no_more_is_explained_now(
     workspace: Workspace, case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = workspace.explanation(case, now=True)
-    files = dict(workspace.manifest["files"])
-    older = {"files": {name: files[name] for name in files if name != KEPT}}
-    with monkeypatch.context() as patched:
-        patched.setattr(workspace, "manifest", workspace.manifest | older)
-        found = workspace.explanation(case)
-    assert (found.field_attributions == expected.field_attributions).all()
     another = replace(read_kept(workspace.path / KEPT, case.sample), logit=9.0)
     monkeypatch.setattr(kept_module, "read_kept", lambda path, sample: another)
     found = workspace.explanation(case)
