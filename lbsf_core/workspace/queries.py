@@ -139,10 +139,12 @@ class Tables:
     @cached_property
     def _orders(self) -> Callable[[SampleFilter, str, bool], npt.NDArray[np.int32]]:
         def ordered(chosen: SampleFilter, sort: str, descending: bool) -> npt.NDArray[np.int32]:
-            condition, parameters = where(chosen)
-            if (condition, sort, descending) == (ALL, "pd", True):  # the first page: as it lies
-                found = self._by_rank()
+            if (sort, descending) == ("pd", True) and chosen == SampleFilter(user=chosen.user):
+                found = self._by_rank()  # the first page, and who looks for somebody there
+                if chosen.user:
+                    found = found[self._called(chosen.user)[found]]
             else:
+                condition, parameters = where(chosen)
                 sql = order_query(condition, sort, descending=descending)
                 found = self.ask(sql, **parameters)["sample"].to_numpy()
             found.flags.writeable = False
@@ -155,6 +157,13 @@ class Tables:
         ranks = self.samples["rank"].to_numpy()
         found = np.empty(len(ranks), dtype=np.int32)
         found[ranks - 1] = np.arange(len(ranks), dtype=np.int32)
+        return found
+
+    def _called(self, text: str) -> npt.NDArray[np.bool_]:
+        """(N,) whether a sample's user id holds a text, be it large or small letters."""
+        lower = pc.utf8_lower(self.samples["user_id"])
+        wanted = pc.utf8_lower(pa.scalar(text)).as_py()
+        found: npt.NDArray[np.bool_] = pc.match_substring(lower, wanted).to_numpy()
         return found
 
     @cached_property

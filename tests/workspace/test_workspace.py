@@ -25,7 +25,7 @@ from lbsf_core.workspace import checked as checked_module
 from lbsf_core.workspace.build import read_comparison, write_samples
 from lbsf_core.workspace.checked import Checked
 from lbsf_core.workspace.portfolio import Portfolio
-from lbsf_core.workspace.queries import Tables
+from lbsf_core.workspace.queries import Tables, order_query, where
 from tests.builders import fold_rows
 
 
@@ -153,6 +153,17 @@ def test_case_and_neighbours_walk_the_queue(workspace: Workspace) -> None:
 def test_fault_27_unknown_user_is_said(workspace: Workspace) -> None:
     with pytest.raises(UnknownUserError, match="nobody"):
         workspace.cases("nobody")
+
+
+@pytest.mark.parametrize("text", ["u0000", "U00001", "3", "nobody", "%", ""])
+def test_who_is_looked_for_in_the_queue_is_found_as_by_a_query(
+    workspace: Workspace, text: str
+) -> None:
+    tables, chosen = workspace._tables, SampleFilter(user=text)
+    condition, parameters = where(chosen)
+    asked = tables.ask(order_query(condition, "pd", descending=True), **parameters)
+    found = tables.order(chosen, "pd", descending=True)
+    assert found.tolist() == asked["sample"].tolist()
 
 
 def test_explanation_agrees_with_the_precomputed_tables(
