@@ -1,28 +1,26 @@
 """The dashboard's entry: page settings and navigation, nothing else."""
 
-from pathlib import Path
-
 import streamlit as st
 
 from dashboard import warm
+from dashboard.scripts import ICON_ADDRESS
 
 # A file of ours: Streamlit fetches icons given by name from a font server.
-ICON = str(Path(__file__).with_name("assets") / "icon.png")
-
-st.set_page_config(page_title="LBSF", page_icon=ICON, layout="wide")
+st.set_page_config(page_title="LBSF", page_icon=ICON_ADDRESS, layout="wide")
 warm.imports()
 
 from dashboard.components import shell  # noqa: E402 - only now are its imports safe
 
+first = st.Page(
+    "app_pages/portfolio.py",
+    title="Portfolio",
+    icon=":material/list_alt:",
+    default=True,
+    help="The queue of scored users, the score distribution and the approval threshold.",
+)
 page = st.navigation(
     [
-        st.Page(
-            "app_pages/portfolio.py",
-            title="Portfolio",
-            icon=":material/list_alt:",
-            default=True,
-            help="The queue of scored users, the score distribution and the approval threshold.",
-        ),
+        first,
         st.Page(
             "app_pages/user.py",
             title="User",
@@ -44,6 +42,8 @@ page = st.navigation(
     ],
     position="top",
 )
+if page is not first:
+    warm.drawing()
 with shell.guarded():
     page.run()
 warm.page_ran()

@@ -11,10 +11,12 @@ from collections.abc import Callable
 from functools import wraps
 
 from streamlit import delta_generator
+from streamlit.commands import page_config
 from streamlit.components.v2.component_manager import BidiComponentManager
 from streamlit.web.server.starlette import starlette_server
 
 from dashboard.gate import given_socket
+from dashboard.scripts import ICON_ADDRESS
 
 
 def quick_start() -> None:
@@ -22,6 +24,7 @@ def quick_start() -> None:
     bind_socket()
     scan_no_packages()
     warn_of_no_shell()
+    name_the_icon()
 
 
 def bind_socket() -> None:
@@ -62,6 +65,23 @@ def warn_of_no_shell() -> None:
     """
     if hasattr(delta_generator, "_use_warning_has_been_displayed"):
         delta_generator._use_warning_has_been_displayed = True
+
+
+def name_the_icon() -> None:
+    """Send the icon's address as it stands in `app.py`.
+
+    Streamlit loads a library for pictures before it looks whether there is one to read: some 25 ms
+    of the first page.
+    """
+    told: Callable[..., str] | None = getattr(page_config, "_get_favicon_string", None)
+    if told is None or hasattr(told, "__wrapped__"):
+        return
+
+    @wraps(told)
+    def named(icon: object) -> str:
+        return ICON_ADDRESS if icon == ICON_ADDRESS else told(icon)
+
+    page_config._get_favicon_string = named  # type: ignore[assignment]
 
 
 def _nothing(*_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""Streamlit's own scripts: named to the browser ahead of time, and sent whole.
+"""Streamlit's own scripts: named to the browser ahead of time, and sent whole; and our icon.
 
 Streamlit's page loads the script of a chart or a table when the first one arrives. Until then the
 browser waits for the server, and after that what the server said waits for 7 MB of scripts. `Link`
@@ -29,6 +29,9 @@ ELEMENTS = (
 _STREAMLIT = find_spec("streamlit")  # which is not imported here: that takes a second
 STATIC = Path(str(_STREAMLIT and _STREAMLIT.origin)).parent / "static"
 FOLDER, ADDRESS = STATIC / "static" / "js", "/static/js/"
+#: Where Streamlit's page looks for its icon, of which ours takes the place.
+ICON_ADDRESS = "./favicon.png"
+ICON = Path(__file__).with_name("assets") / "icon.png"
 #: Bytes at the start of a script in which its imports stand.
 HEAD = 16_384
 _IMPORT = re.compile(rb"""(?:from|import)\s*["']\./([\w.~-]+\.js)["']""")
@@ -80,10 +83,13 @@ def _with_imports(roots: Iterable[Path]) -> dict[str, int]:
 
 
 def body(path: Path) -> bytes:
-    """A file of Streamlit's, as it lies on the disk but for two places in the charts' script.
+    """A file of Streamlit's, as it lies on the disk but for our icon and two places in the charts'
+    script.
 
-    Each is left as it is where Streamlit's script looks otherwise.
+    Each of these is left as it is where Streamlit's script looks otherwise.
     """
+    if path == STATIC / ICON_ADDRESS:
+        return ICON.read_bytes()
     found = path.read_bytes()
     if not path.name.startswith("PlotlyChart."):
         return found
@@ -143,6 +149,9 @@ class Scripts:
         if scope["method"] == "GET" and name in _names():
             answer = Response(body(FOLDER / name), media_type="text/javascript", headers=FOREVER)
             await answer(scope, receive, send)
+            return
+        if scope["method"] == "GET" and scope["path"] == ICON_ADDRESS[1:]:
+            await Response(ICON.read_bytes(), media_type="image/png")(scope, receive, send)
             return
 
         def with_links(headers: MutableHeaders) -> None:

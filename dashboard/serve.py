@@ -9,9 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
-import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -64,6 +61,8 @@ def serve(
     try:
         (ready or _announce)(address)
         if open_browser:
+            import webbrowser
+
             webbrowser.open(address)
         wait_until_healthy(child, address)
         return child.wait()
@@ -189,6 +188,9 @@ def wait_until_healthy(child: subprocess.Popen[Any], address: str) -> None:
     Raises:
         LbsfError: its process ended, or gave none within `PATIENCE`.
     """
+    import urllib.error  # the server is starting by now, and no longer waits for this
+    import urllib.request
+
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         if child.poll() is not None:

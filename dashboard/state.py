@@ -198,6 +198,7 @@ def warm_up() -> None:
         # The model's framework takes seconds of a core that the first page needs now.
         if not warm.after_first_page():
             return
+        warm.drawing()
         if len(first):
             user = str(first["user_id"].iloc[0])
             ask(source, "count", SampleFilter(user=user))  # the first query loads what queries need

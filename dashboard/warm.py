@@ -20,7 +20,7 @@ from lbsf_core.memory import give_back_freed_memory
 Answer = TypeVar("Answer")
 
 _lock = threading.Lock()
-_imported = threading.Event()
+_imported, _can_draw = threading.Event(), threading.Event()
 _model_ran = threading.Event()
 _page_ran = threading.Event()
 _ending = threading.Event()
@@ -40,9 +40,19 @@ _freed, _tidied = False, 0.0
 
 
 def imports() -> None:
-    """Load the library, plotly and the chart modules; every run of a page asks for it."""
+    """Load the library, plotly and what the first page draws; every run of a page asks for it."""
     asked()
     if _imported.is_set():
+        return
+    with _lock, loading():
+        import dashboard.charts.portfolio
+        import dashboard.state  # noqa: F401
+    _imported.set()
+
+
+def drawing() -> None:
+    """Load what the other pages draw with; every run of one of them asks for it."""
+    if _can_draw.is_set():
         return
     with _lock, loading():
         import plotly.graph_objects as go
@@ -50,9 +60,7 @@ def imports() -> None:
 
         import dashboard.charts.cohorts
         import dashboard.charts.model
-        import dashboard.charts.portfolio
-        import dashboard.charts.timeline
-        import dashboard.state  # noqa: F401
+        import dashboard.charts.timeline  # noqa: F401
 
         # The first figure loads the templates and the classes of its traces.
         figure = make_subplots(rows=1, cols=2)
@@ -60,7 +68,7 @@ def imports() -> None:
         figure.add_trace(go.Bar(x=[0], y=[0]), row=1, col=2)
         go.Figure(go.Heatmap(z=[[0]])).add_annotation(text="").to_json()
         figure.to_json()
-    _imported.set()
+    _can_draw.set()
 
 
 @contextmanager

@@ -6,12 +6,14 @@ import os
 import socket
 
 from streamlit import delta_generator, env_util
+from streamlit.commands import page_config
 from streamlit.components.v2 import manifest_scanner
 from streamlit.components.v2.component_manager import BidiComponentManager
 from streamlit.web.server.starlette import starlette_server
 
 from dashboard.gate import SOCKET_ENV
-from dashboard.quick import bind_socket, scan_no_packages, warn_of_no_shell
+from dashboard.quick import bind_socket, name_the_icon, scan_no_packages, warn_of_no_shell
+from dashboard.scripts import ICON_ADDRESS
 
 
 def test_connections_to_streamlits_socket_do_not_wait(monkeypatch):
@@ -66,3 +68,17 @@ def test_the_call_stack_is_not_read_at_the_first_element(monkeypatch):
     warn_of_no_shell()
     delta_generator._maybe_print_use_warning()
     assert asked == [1]
+
+
+def test_the_icon_is_named_without_a_library_for_pictures(monkeypatch):
+    original = page_config._get_favicon_string
+    monkeypatch.setattr(page_config, "_get_favicon_string", original)
+    name_the_icon()
+    once = page_config._get_favicon_string
+    name_the_icon()
+    assert page_config._get_favicon_string is once
+    assert once("\N{GHOST}") == original("\N{GHOST}")
+    monkeypatch.setattr(page_config, "image_to_url", lambda *_, **__: 1 / 0)
+    assert once(ICON_ADDRESS) == ICON_ADDRESS
+    monkeypatch.undo()
+    assert original(ICON_ADDRESS) == ICON_ADDRESS, "and with it where that name is gone"

@@ -76,6 +76,14 @@ def test_a_script_is_sent_whole_and_may_be_kept():
     assert "immutable" in headers["cache-control"]
 
 
+def test_the_icon_is_ours_where_streamlits_page_looks_for_its_own():
+    page = (scripts.STATIC / "index.html").read_text()
+    assert f'href="{scripts.ICON_ADDRESS}"' in page
+    headers, body = get("/favicon.png")
+    assert headers["content-type"] == "image/png"
+    assert body == scripts.ICON.read_bytes() == scripts.body(scripts.STATIC / "favicon.png")
+
+
 def test_plotly_is_sent_as_a_function_that_is_called_at_once():
     name = scripts.needed()[0]
     assert name.startswith("PlotlyChart.")
