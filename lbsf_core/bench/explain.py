@@ -17,9 +17,10 @@ import torch
 from lbsf_core.bench.data import folded_users
 from lbsf_core.config import ModelConfig
 from lbsf_core.errors import LbsfError
+from lbsf_core.explain.baselines import CHECK, Baseline
 from lbsf_core.explain.batch import explain_batch
 from lbsf_core.explain.counterfactual import counterfactuals
-from lbsf_core.explain.gradient import explain
+from lbsf_core.explain.gradient import FIRST_STEPS, explain
 from lbsf_core.explain.reasons import reasons
 from lbsf_core.explain.removal import Coalitions
 from lbsf_core.explain.sufficient import sufficient
@@ -103,7 +104,8 @@ def bench_explain(
         "sufficient_s": _seconds(lambda: sufficient(bundle, one, threshold), rounds),
         "reasons_s": _seconds(lambda: reasons(bundle, one, threshold=0.0), rounds),
     }
-    crowd_s = _seconds(lambda: explain_batch(bundle, crowd), rounds)
+    check = Baseline(CHECK, "one user", crowd.select([0]), FIRST_STEPS)
+    crowd_s = _seconds(lambda: explain_batch(bundle, crowd, check=check), rounds)
     about = {"rounds": rounds, "payments": payments, "merchants": found.merchants, "width": width}
     about |= {"coalitions": asked, "threads": torch.get_num_threads()}
     about |= {"many": many, "many_payments": MANY_PAYMENTS}

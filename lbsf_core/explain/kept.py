@@ -60,6 +60,7 @@ class Kept:
     """What was found of one sample with S merchants and N payments of F fields.
 
     Attributes:
+        sample: its number.
         logit, baseline_logit, delta, steps: as of `gradient.Attributions`.
         checked: (S,) held against the typical user.
         values: (N * F,) logit units, payment by payment.
