@@ -118,7 +118,7 @@ def _threshold(source: state.Source, where: SampleFilter, summary: Summary) -> N
         bind="query-params",
         format="%.1f%%",
     )
-    value = float(percent) / 100
+    value = round(float(percent) / 100, 3)
     at = state.ask(source, "threshold", where, value)
     with st.grid(4, min_column_width=200, gap="small"):
         st.metric("Approved", formats.percent(at["approved"]), border=True, height="stretch")

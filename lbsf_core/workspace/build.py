@@ -2,6 +2,7 @@
 
 DIR/store/  DIR/bundle/        copies (hard links where the disk allows) of both
 DIR/samples.parquet            one row a sample: score, rank, band, part, figures, sparkline
+DIR/front-*.arrow              what the first page shows before anybody filters
 DIR/merchants.parquet          one row a segment: attribution, weight, money in and out
 DIR/groups.arrow               one row a sample: attribution by merchant, kind, field, time
 DIR/explanations.arrow         one row a sample: what each field of each payment adds to the score
@@ -50,6 +51,7 @@ from lbsf_core.workspace.layout import (
     ATTRIBUTIONS,
     BASELINES,
     EMBEDDINGS,
+    FRONT,
     GROUPS,
     KEPT,
     MANIFEST,
@@ -62,6 +64,7 @@ from lbsf_core.workspace.layout import (
     VECTORS,
     WORKSPACE_VERSION,
 )
+from lbsf_core.workspace.portfolio import write_front
 from lbsf_core.workspace.queries import Tables
 from lbsf_core.workspace.summed import summarise, to_json
 from lbsf_core.workspace.types import BAND_STARTS, BANDS
@@ -157,11 +160,12 @@ def build_workspace(
             dump_json(_baselines(folded, model, typical)), encoding="utf-8"
         )
         tables = Tables(Checked(folder, {}))
+        write_front(tables, folder)
         found = to_json(summarise(tables, folded.manifest, name or out.name))
         (folder / SUMMARY).write_text(dump_json(found), encoding="utf-8")
         _copy(Path(bundle), folder / "bundle")
         names = [SAMPLES, ROWS, MERCHANTS, MONTHS, EMBEDDINGS, ATTRIBUTIONS, PERFORMANCE]
-        names += [BASELINES, SUMMARY, VECTORS, GROUPS, KEPT]
+        names += [BASELINES, SUMMARY, VECTORS, GROUPS, KEPT, *FRONT.values()]
         names += [f"store/{MANIFEST}", f"bundle/{BUNDLE_MANIFEST}"]
         manifest = {
             "workspace_version": WORKSPACE_VERSION,

@@ -5,6 +5,8 @@ SAMPLES, MERCHANTS, MONTHS = "samples.parquet", "merchants.parquet", "months.par
 PERFORMANCE, MANIFEST = "performance.json", "manifest.json"
 #: What all of it holds, in one glance.
 SUMMARY = "summary.json"
+#: What the first page shows before anybody filters (`portfolio.write_front`).
+FRONT = {name: f"front-{name}.arrow" for name in ("queue", "distribution", "outcomes")}
 #: Name of a baseline -> the samples that it is made of, what it is in words, and the steps that a
 #: comparison with it begins with.
 BASELINES = "baselines.json"

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from lbsf_core.evaluate.intervals import wilsons
+from lbsf_core.workspace.layout import FRONT
 from lbsf_core.workspace.queries import Scores, Tables
 from lbsf_core.workspace.types import SampleFilter
+
+#: Rows of the queue, and bins of the histogram, that lie ready.
+FRONT_ROWS, FRONT_BINS = 50, 40
 
 
 class Portfolio:
@@ -37,33 +43,29 @@ class Portfolio:
         amount at stake), disagreement (of gradients and removal about the merchants, 0 to 1); the
         last five are NaN where nothing is known.
         """
-        queue = self._tables.order(chosen or SampleFilter(), sort, descending=descending)
-        rows = self._tables.rows(queue[offset : offset + limit], _OF_A_QUEUE)
+        here = slice(offset, offset + limit)
+        if _everybody(chosen) and (sort, descending) == ("pd", True) and here.stop <= FRONT_ROWS:
+            rows = self._front("queue").iloc[here].reset_index(drop=True)
+        else:
+            queue = self._tables.order(chosen or SampleFilter(), sort, descending=descending)
+            rows = self._tables.rows(queue[here], _OF_A_QUEUE)
         rows["change"] = rows["pd"] - rows["previous_pd"]
         rows["expected_loss"] = rows["pd"] * rows["at_stake"]
         return rows
 
     def count(self, chosen: SampleFilter | None = None) -> int:
         """How many samples a filter keeps."""
+        if _everybody(chosen):
+            return int(self._front("outcomes")["samples"].iloc[0])
         return len(self._kept(chosen))
 
     def score_distribution(
-        self, chosen: SampleFilter | None = None, bins: int = 40
+        self, chosen: SampleFilter | None = None, bins: int = FRONT_BINS
     ) -> pd.DataFrame:
         """pd_low, pd_high, label, samples: a histogram of PD, one row a bin and label."""
-        scores = self._scores(chosen)
-        rows = []
-        edges = np.linspace(0.0, 1.0, bins + 1)
-        cuts = np.searchsorted(scores.pd, edges[1:-1], side="left")  # the last bin holds 1 too
-        ends = np.concatenate([[0], cuts, [len(scores.pd)]])
-        whose = {"good": scores.known & ~scores.bad, "bad": scores.bad, "unknown": ~scores.known}
-        for label, theirs in whose.items():
-            counts = np.diff(_running(theirs)[ends])
-            if counts.any():
-                bars = {"pd_low": edges[:-1], "pd_high": edges[1:], "label": label}
-                rows.append(pd.DataFrame(bars).assign(samples=counts))
-        columns = ["pd_low", "pd_high", "label", "samples"]
-        return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
+        if _everybody(chosen) and bins == FRONT_BINS:
+            return self._front("distribution")
+        return _distribution(self._scores(chosen), bins)
 
     def thresholds(self, chosen: SampleFilter | None = None) -> pd.DataFrame:
         """What approving everybody below a PD would have meant, for PDs from 0 to 1.
@@ -71,6 +73,9 @@ class Portfolio:
         Every hundredth, and every hundredth part of the samples: where most PDs are small, the
         even steps alone would pass over them. Columns: see `threshold`.
         """
+        if _everybody(chosen):
+            front = self._front("outcomes")
+            return front[front.pop("shown")].reset_index(drop=True)
         scores = self._scores(chosen)
         return _outcomes(scores, _steps(scores))
 
@@ -82,9 +87,24 @@ class Portfolio:
             hi (95 % Wilson), declined_default_rate, capture (share of all bad that is declined),
             samples, labelled. NaN where there is nothing to count.
         """
-        found = _outcomes(self._scores(chosen), np.array([value])).iloc[0]
+        found = self._outcome(chosen, value)
         counts = {name: int(found[name]) for name in ("samples", "labelled")}
         return {str(name): float(number) for name, number in found.items()} | counts
+
+    def _outcome(self, chosen: SampleFilter | None, value: float) -> pd.Series[Any]:
+        """One row of `_outcomes`."""
+        if _everybody(chosen):
+            front = self._front("outcomes").drop(columns="shown")
+            known = front[front["threshold"] == value]
+            if len(known):
+                return known.iloc[0]
+        return _outcomes(self._scores(chosen), np.array([value])).iloc[0]
+
+    def _front(self, name: str) -> pd.DataFrame:
+        """What `write_front` wrote."""
+        with pa.OSFile(str(self._tables.checked.path(FRONT[name]))) as source:
+            frame: pd.DataFrame = pa.ipc.open_file(source).read_all().to_pandas()
+        return frame
 
     def costs(
         self,
@@ -179,6 +199,47 @@ _OF_A_QUEUE = (
     *("payments", "merchants", "money_in", "money_out", "last_payment", "dropped_payments"),
     *("activity", "top_merchant", "top_attribution", "previous_pd", "at_stake", "disagreement"),
 )
+
+
+def write_front(tables: Tables, folder: Path) -> None:
+    """Write what the first page shows before anybody filters, so that it reads no row a sample.
+
+    The first rows of the queue, the histogram, and what approving everybody below each thousandth
+    of PD and each of `thresholds` ("shown") would have meant.
+    """
+    queue = tables.order(SampleFilter(), "pd", descending=True)
+    scores = tables.scores.take(queue[::-1])
+    shown = _steps(scores)
+    outcomes = _outcomes(scores, np.union1d(shown, np.linspace(0, 1, 1001).round(3)))
+    outcomes["shown"] = np.isin(outcomes["threshold"], shown)
+    found = {
+        "queue": tables.taken(pa.array(queue[:FRONT_ROWS]), _OF_A_QUEUE),
+        "distribution": pa.Table.from_pandas(_distribution(scores, FRONT_BINS)),
+        "outcomes": pa.Table.from_pandas(outcomes, preserve_index=False),
+    }
+    for name, table in found.items():
+        with pa.ipc.new_file(str(folder / FRONT[name]), table.schema) as writer:
+            writer.write_table(table)
+
+
+def _everybody(chosen: SampleFilter | None) -> bool:
+    return chosen is None or chosen == SampleFilter()
+
+
+def _distribution(scores: Scores, bins: int) -> pd.DataFrame:
+    """`Portfolio.score_distribution` of some samples."""
+    rows = []
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    cuts = np.searchsorted(scores.pd, edges[1:-1], side="left")  # the last bin holds 1 too
+    ends = np.concatenate([[0], cuts, [len(scores.pd)]])
+    whose = {"good": scores.known & ~scores.bad, "bad": scores.bad, "unknown": ~scores.known}
+    for label, theirs in whose.items():
+        counts = np.diff(_running(theirs)[ends])
+        if counts.any():
+            bars = {"pd_low": edges[:-1], "pd_high": edges[1:], "label": label}
+            rows.append(pd.DataFrame(bars).assign(samples=counts))
+    columns = ["pd_low", "pd_high", "label", "samples"]
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
 
 
 def _steps(scores: Scores) -> npt.NDArray[np.float64]:

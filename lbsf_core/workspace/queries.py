@@ -110,7 +110,7 @@ class Tables:
         """One row a sample, in the order of samples: mapped, so that only what is asked is read."""
         return pa.ipc.open_file(pa.py_buffer(self._mapped)).read_all()
 
-    def _taken(self, samples: pa.Array, columns: Sequence[str]) -> pa.Table:
+    def taken(self, samples: pa.Array, columns: Sequence[str]) -> pa.Table:
         """These columns of some samples, copied.
 
         What the system mapped around them (16 pages for each that was touched) is given back: five
@@ -123,12 +123,12 @@ class Tables:
 
     def rows(self, samples: npt.NDArray[np.integer[Any]], columns: Sequence[str]) -> pd.DataFrame:
         """These columns of some samples, in the order given."""
-        frame: pd.DataFrame = self._taken(pa.array(samples), columns).to_pandas()
+        frame: pd.DataFrame = self.taken(pa.array(samples), columns).to_pandas()
         return frame
 
     def records(self, samples: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
         """The same as Python's own values: for a few samples much quicker than a frame."""
-        rows = self._taken(pa.array(samples, pa.int64()), columns)
+        rows = self.taken(pa.array(samples, pa.int64()), columns)
         found: list[dict[str, Any]] = rows.to_pylist()
         return found
 

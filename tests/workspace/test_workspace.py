@@ -184,6 +184,22 @@ def test_explanation_agrees_with_the_precomputed_tables(
         assert found.merchant_weights == pytest.approx(stored["weight"].to_numpy(), abs=1e-5)
 
 
+def test_what_lies_ready_for_the_first_page_is_what_counting_says(workspace: Workspace) -> None:
+    counted = SampleFilter(payments_min=0)  # everybody, by a filter
+    for ask in (
+        lambda chosen: workspace.queue(chosen, limit=50),
+        lambda chosen: workspace.queue(chosen, limit=7, offset=11),
+        workspace.score_distribution,
+        workspace.thresholds,
+    ):
+        pd.testing.assert_frame_equal(ask(None), ask(counted))
+        pd.testing.assert_frame_equal(ask(SampleFilter()), ask(counted))
+    assert workspace.count() == workspace.count(counted) == 60
+    for value in (0.0, 0.291, 0.5, 1.0, 0.29100001):
+        ours, expected = (workspace.threshold(chosen, value) for chosen in (None, counted))
+        assert ours == pytest.approx(expected, nan_ok=True, rel=0, abs=0)
+
+
 def test_threshold_by_hand(workspace: Workspace, samples: pd.DataFrame) -> None:
     middle = float(samples["pd"].median())
     found = workspace.threshold(None, middle)
@@ -467,7 +483,10 @@ def test_fault_20_a_flipped_bit_is_refused(tiny_workspace: Path, tmp_path: Path,
     [
         ("summary.json", (), lambda w: w.summary()),
         ("samples.parquet", ("summary", "queue"), lambda w: w.count(SampleFilter(pd_max=0.5))),
-        ("rows.arrow", ("summary",), lambda w: w.queue()),
+        ("rows.arrow", ("summary", "queue"), lambda w: w.queue(offset=50)),
+        ("front-queue.arrow", ("summary",), lambda w: w.queue()),
+        ("front-outcomes.arrow", ("queue",), lambda w: w.thresholds()),
+        ("front-distribution.arrow", ("queue",), lambda w: w.score_distribution()),
         ("merchants.parquet", ("queue",), lambda w: w.merchants()),
         ("embeddings.parquet", ("queue",), lambda w: w.map()),
         ("vectors.f32", ("queue",), lambda w: w.similar(w.case(_first(w)))),
@@ -507,9 +526,10 @@ def test_verified_when_read_every_file_is_compared_once(tiny_workspace: Path, mo
     workspace = Workspace.open(tiny_workspace, verify="when read")
     assert compared == []
     workspace.summary(), workspace.queue(), workspace.queue(limit=1), workspace.count()
-    assert sorted(compared) == ["rows.arrow", "summary.json"]
-    workspace.count(SampleFilter(pd_max=0.5))
-    assert sorted(compared) == ["rows.arrow", "samples.parquet", "summary.json"]
+    first = ["front-outcomes.arrow", "front-queue.arrow", "summary.json"]
+    assert sorted(compared) == first
+    workspace.queue(sort="user_id")
+    assert sorted(compared) == sorted([*first, "rows.arrow", "samples.parquet"])
     before, answers = len(compared), iter((True, False))
     workspace.checked.all(lambda: next(answers))
     assert len(compared) == before + 1, "one, until it is told not to go on"
