@@ -75,10 +75,10 @@ def bench_dashboard(
     Returns:
         "cold_start_s" (server started to first chart, the median of "cold_starts_s"),
         "open_user_p95_s" (all panels at rest), "open_user_server_p95_s" (asked for to last message,
-        no browser), "click_p95_s", "whatif_p95_s", "cohort_50k_s", "search_p95_s", "rss_10_sessions_mb", "soak_p95_s" (steps
-        in a browser), "soak_server_p95_s" (the others'), "soak_errors", and what it was measured
-        on ("cohort_samples": of the two that are compared, `COHORT` each at most), with how fast
-        this Python runs there.
+        no browser), "click_p95_s", "whatif_p95_s", "cohort_50k_s", "search_p95_s",
+        "rss_10_sessions_mb", "soak_p95_s" (steps in a browser), "soak_server_p95_s" (the others'),
+        "soak_errors", and what it was measured on ("cohort_samples": of the two that are compared,
+        `COHORT` each at most), with how fast this Python runs there.
 
     Raises:
         LbsfError: there is no browser, or a page did not come to rest.

@@ -139,10 +139,12 @@ class Tables:
     @cached_property
     def _orders(self) -> Callable[[SampleFilter, str, bool], npt.NDArray[np.int32]]:
         def ordered(chosen: SampleFilter, sort: str, descending: bool) -> npt.NDArray[np.int32]:
-            if (sort, descending) == ("pd", True) and chosen == SampleFilter(user=chosen.user):
-                found = self._by_rank()  # the first page, and who looks for somebody there
-                if chosen.user:
-                    found = found[self._called(chosen.user)[found]]
+            everybody = SampleFilter()
+            if (sort, descending) == ("pd", True) and chosen == everybody:
+                found = self._by_rank()
+            elif (sort, descending) == ("pd", True) and chosen == SampleFilter(user=chosen.user):
+                whole = self.order(everybody, sort, descending=descending)
+                found = whole[self._called(chosen.user)[whole]]
             else:
                 condition, parameters = where(chosen)
                 sql = order_query(condition, sort, descending=descending)
@@ -161,9 +163,10 @@ class Tables:
 
     def _called(self, text: str) -> npt.NDArray[np.bool_]:
         """(N,) whether a sample's user id holds a text, be it large or small letters."""
-        lower = pc.utf8_lower(self.samples["user_id"])
-        wanted = pc.utf8_lower(pa.scalar(text)).as_py()
-        found: npt.NDArray[np.bool_] = pc.match_substring(lower, wanted).to_numpy()
+        ids = self.samples["user_id"]
+        if text.lower() != text.upper():  # else it has no letters, like most ids
+            ids, text = pc.utf8_lower(ids), pc.utf8_lower(pa.scalar(text)).as_py()
+        found: npt.NDArray[np.bool_] = pc.match_substring(ids, text).to_numpy()
         return found
 
     @cached_property
