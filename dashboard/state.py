@@ -201,7 +201,8 @@ def warm_up() -> None:
         warm.drawing()
         if len(first):
             user = str(first["user_id"].iloc[0])
-            ask(source, "count", SampleFilter(user=user))  # the first query loads what queries need
+            ask(source, "count", SampleFilter(user=user))  # the rows that a search looks through
+            ask(source, "find_users", user, limit=1)  # the first query loads what queries need
             case = ask(source, "cases", user)[0]
             explanation(source, case)
             ask(source, "similar", case)

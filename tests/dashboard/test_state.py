@@ -224,6 +224,16 @@ def test_the_warm_up_compares_what_no_page_has_read(monkeypatch):
     assert [workspace.compared for workspace in opened] == [1]
 
 
+def test_the_warm_up_asks_the_first_query(tiny_workspace, monkeypatch):
+    monkeypatch.setenv(state.WORKSPACE_ENV, str(tiny_workspace))
+    monkeypatch.setattr(warm, "after_first_page", lambda: True)
+    monkeypatch.setattr(warm, "when_read", lambda: False)
+    state.warm_up()
+    (source,) = state.sources().values()
+    tables = state.open_workspace(source)._tables
+    assert {"_connection", "_mapped"} <= vars(tables).keys(), "queries and rows"
+
+
 @pytest.fixture
 def given(clock, monkeypatch):
     """What was given back, and when."""
