@@ -57,7 +57,7 @@ def bench_explain(
         payments: of the one user.
         merchants: of the one user.
         coalitions: that Shapley values are made of.
-        many: users that are explained at merchant level.
+        many: users that are explained as `lbsf explain-all` does.
         rounds: counted rounds after one that is not; the median counts.
         width: of the model.
         seed: of payments and weights.

@@ -215,7 +215,7 @@ def explain_all(
     engine: EngineName = "local",
     master: Master = LOCAL,
 ) -> None:
-    """Explain every sample at merchant level: for `lbsf importance`, `lbsf workspace`, cohorts.
+    """Explain every sample, down to fields of payments: for `lbsf workspace`, `lbsf importance`.
 
     A run that was killed goes on when the same command is given again.
     """

@@ -62,7 +62,7 @@ def explain_batch(
     asked: Ints | None = None,
     check: Baseline | None = None,
 ) -> tuple[pa.Table, pa.Table]:
-    """Merchant-level attributions and weights of B samples with S segments.
+    """Attributions and weights of B samples with S segments, those of payments in lists beside.
 
     Args:
         bundle: the model.
