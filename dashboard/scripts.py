@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dashboard import warm
 from dashboard.headers import changing, is_page
+from dashboard.plotly_script import quick
 
 #: Streamlit's names of what the pages show; each has a script of its own, its version in the name.
 ELEMENTS = (
@@ -35,12 +36,6 @@ ICON = Path(__file__).with_name("assets") / "icon.png"
 #: Bytes at the start of a script in which its imports stand.
 HEAD = 16_384
 _IMPORT = re.compile(rb"""(?:from|import)\s*["']\./([\w.~-]+\.js)["']""")
-#: Where plotly.js begins and ends in the charts' script: a function that is called as it is made.
-_BEGINS = re.compile(rb"typeof self<`u`\?self:\w+,(?=\(\)=>\{var \w+=\(\(\)=>\{)")
-_ENDS = re.compile(rb"return window\.Plotly=(\w+),\1\}(?=\)\}\)\))")
-#: Where Streamlit's chart gives its figure to plotly.js. Groups: make an element, the chart, the
-#: figure.
-_GIVEN = re.compile(rb"children:(\w+)\((\w+),\{data:(\w+)\.data,layout:\3\.layout,config:")
 #: A file's name changes with what is in it.
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 
@@ -83,49 +78,15 @@ def _with_imports(roots: Iterable[Path]) -> dict[str, int]:
 
 
 def body(path: Path) -> bytes:
-    """A file of Streamlit's, as it lies on the disk but for our icon and two places in the charts'
-    script.
-
-    Each of these is left as it is where Streamlit's script looks otherwise.
-    """
+    """A file of Streamlit's, as it lies on the disk but for our icon and the charts' script."""
     if path == STATIC / ICON_ADDRESS:
         return ICON.read_bytes()
-    found = path.read_bytes()
-    if not path.name.startswith("PlotlyChart."):
-        return found
-    return _drawn_once(_called_at_once(found))
+    return _charts(path) if path.name.startswith("PlotlyChart.") else path.read_bytes()
 
 
-def _drawn_once(found: bytes) -> bytes:
-    """A chart that is not drawn before its width is known.
-
-    Streamlit draws every new figure, hidden and as wide as plotly.js likes, and again as soon as it
-    has measured the place for it, some hundredths of a second later. Until then the place is kept
-    empty, as high as the figure.
-    """
-    given = _GIVEN.search(found)
-    if not given:
-        return found
-    make, _, figure = given.groups()
-    unknown = b"%b.layout.width===void 0?%b(`div`,{style:{height:%b.layout.height}}):"
-    at = given.start() + len(b"children:")
-    return found[:at] + unknown % (figure, make, figure) + found[at:]
-
-
-def _called_at_once(found: bytes) -> bytes:
-    """Plotly.js in a pair of parentheses.
-
-    A browser leaves a function unread until it is called, and plotly.js is one function of 4.6 MB:
-    it was read to find its end, and again, by the thread that draws, to run it. Around a function,
-    parentheses say that it is called at once; then it is compiled on another thread, while the page
-    loads. A third less of the time that the charts' script takes to start.
-    """
-    begin = _BEGINS.search(found)
-    end = _ENDS.search(found, begin.end()) if begin else None
-    if not begin or not end:
-        return found
-    function = found[begin.end() : end.end()]
-    return b"".join((found[: begin.end()], b"(", function, b")", found[end.end() :]))
+@lru_cache(maxsize=1)
+def _charts(path: Path) -> bytes:
+    return quick(path.read_bytes())
 
 
 @lru_cache(maxsize=1)

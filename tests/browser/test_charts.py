@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page
 
+from dashboard import plotly_script
 from dashboard.measure import watch
 from tests.browser.pages import bars, click, idle, open_row, visit
 
@@ -59,3 +60,49 @@ def test_a_click_draws_the_new_figure_once(page: Page, demo: str):
     page.wait_for_function(DRAWN + ".length")
     idle(page)
     assert page.evaluate(DRAWN) == [1]
+
+
+#: One figure with a trace of every kind that is kept, and every part around them, as a picture.
+EVERYTHING = """
+async () => {
+  const place = document.createElement('div');
+  document.body.append(place);
+  await Plotly.newPlot(place, {
+    data: [
+      { type: 'scatter', mode: 'lines+markers+text', x: ['2024-01-01', '2024-02-01'], y: [1, 2],
+        text: ['a', 'b'], fill: 'tozeroy', error_y: { array: [1, 2] } },
+      { type: 'bar', x: ['2024-01-01', '2024-02-01'], y: [3, 4], text: ['c', 'd'] },
+      { type: 'heatmap', z: [[1, 2], [3, 4]], xaxis: 'x2', yaxis: 'y2', texttemplate: '%{z}' },
+    ],
+    layout: {
+      grid: { rows: 1, columns: 2, pattern: 'independent' }, title: { text: 'all of it' },
+      xaxis: { rangeslider: {}, rangeselector: { buttons: [{ step: 'all' }] } },
+      annotations: [{ text: 'here', x: 0.5, y: 0.5, xref: 'paper', yref: 'paper' }],
+      shapes: [{ type: 'rect', x0: 0, x1: 1, y0: 0, y1: 1, label: { text: 'there' } }],
+      sliders: [{ steps: [{ label: 's' }] }], updatemenus: [{ buttons: [{ label: 'u' }] }],
+      dragmode: 'lasso',
+    },
+  });
+  Plotly.Fx.hover(place, [{ curveNumber: 1, pointNumber: 0 }], ['xy']);
+  const picture = await Plotly.toImage(place, { format: 'svg', width: 900, height: 500 });
+  const kinds = place._fullData.map(trace => trace.type);
+  Plotly.purge(place);
+  place.remove();
+  return [kinds, decodeURIComponent(picture)];
+}
+"""
+
+
+def test_what_is_left_of_plotly_draws_everything_that_we_might(page: Page, demo: str):
+    """No module is missing: a picture has every part."""
+    said: list[str] = []
+    page.on("pageerror", lambda error: said.append(str(error)))
+    visit(page, demo)
+    kinds, picture = page.evaluate(EVERYTHING)
+    assert kinds == ["scatter", *plotly_script.DRAWN]
+    for part in (
+        *("scatterlayer", "barlayer", "heatmaplayer", "errorbar", "all of it", "here", "there"),
+        *("rangeslider-container", "slider-container", "updatemenu-container", "cbaxis"),
+    ):
+        assert part in picture, part
+    assert said == []

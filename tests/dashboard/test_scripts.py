@@ -1,4 +1,4 @@
-"""Scripts that the pages need are named ahead, and sent whole: as they lie, but for plotly.js."""
+"""Scripts that the pages need are named ahead, and sent whole: as they lie, but for the charts'."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, PlainTextResponse
 
 from dashboard import scripts
+from dashboard.plotly_script import quick
 
 
 async def page(scope, receive, send):
@@ -84,47 +85,15 @@ def test_the_icon_is_ours_where_streamlits_page_looks_for_its_own():
     assert body == scripts.ICON.read_bytes() == scripts.body(scripts.STATIC / "favicon.png")
 
 
-def test_plotly_is_sent_as_a_function_that_is_called_at_once():
+def test_the_charts_script_is_made_quicker_once(tmp_path, monkeypatch):
     name = scripts.needed()[0]
     assert name.startswith("PlotlyChart.")
-    body, kept = get(f"/static/js/{name}")[1], (scripts.FOLDER / name).read_bytes()
-    # A pair of parentheses more, around nearly all of it: a Streamlit that writes it otherwise
-    # fails here, and is served as it is.
-    function = rb"\(\)=>\{var \w+=\(\(\)=>\{.*return window\.Plotly=\w+,\w+\}"
-    found = re.search(rb"self:\w+,\((" + function + rb")\)\)\}\)\)", body, re.DOTALL)
-    assert found is not None
-    assert len(found[1]) > 4e6
-    assert body[: found.start(1) - 1] + found[1] + body[found.end(1) + 1 :] == (
-        scripts._drawn_once(kept)
-    )
-
-
-def test_a_chart_waits_for_its_width_in_a_place_of_its_height():
-    kept = (scripts.FOLDER / scripts.needed()[0]).read_bytes()
-    sent = scripts._drawn_once(kept)
-    # Nothing but this is put in; a Streamlit that writes it otherwise fails here, and is served as
-    # it is. In a browser: `tests/browser/test_charts.py`.
-    put_in = re.search(
-        rb"children:((\w+)\.layout\.width===void 0\?(\w+)\(`div`,"
-        rb"\{style:\{height:\2\.layout\.height\}\}\):)\3\(\w+,\{data:\2\.data,",
-        sent,
-    )
-    assert put_in is not None
-    assert sent[: put_in.start(1)] + sent[put_in.end(1) :] == kept
-
-
-@pytest.mark.parametrize(
-    "script",
-    [
-        b"export const e=1",
-        b"typeof self<`u`?self:n,()=>{var e=(()=>{})();return e})}))",
-        b"f(()=>{var e=(()=>{})();return window.Plotly=e,e})}))",
-        b"return window.Plotly=e,e})}));typeof self<`u`?self:n,()=>{var e=(()=>{",
-    ],
-)
-def test_a_charts_script_that_looks_otherwise_is_sent_as_it_is(tmp_path, script):
-    (tmp_path / "PlotlyChart.x.js").write_bytes(script)
-    assert scripts.body(tmp_path / "PlotlyChart.x.js") == script
+    assert get(f"/static/js/{name}")[1] == quick((scripts.FOLDER / name).read_bytes())
+    made = []
+    monkeypatch.setattr(scripts, "quick", lambda script: made.append(script) or b"quick")
+    (tmp_path / name).write_bytes(b"slow")
+    assert [scripts.body(tmp_path / name) for _ in range(2)] == [b"quick"] * 2
+    assert made == [b"slow"]
 
 
 @pytest.mark.parametrize("path", ["/static/js/../../index.html", "/static/js/none.js", "/x"])
