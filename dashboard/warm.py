@@ -56,13 +56,16 @@ def drawing() -> None:
         return
     with _lock, loading():
         import plotly.graph_objects as go
+        import plotly.io as pio
         from plotly.subplots import make_subplots
 
         import dashboard.charts.cohorts
         import dashboard.charts.model
         import dashboard.charts.timeline  # noqa: F401
 
-        # The first figure loads the templates and the classes of its traces.
+        # Plain until now, and then made anew for every figure: `quick.theme_charts`.
+        pio.templates[pio.templates.default] = pio.templates[pio.templates.default]
+        # The first figure loads the classes of its traces.
         figure = make_subplots(rows=1, cols=2)
         figure.add_trace(go.Scatter(x=[0], y=[0]), row=1, col=1)
         figure.add_trace(go.Bar(x=[0], y=[0]), row=1, col=2)

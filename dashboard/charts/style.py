@@ -187,7 +187,8 @@ class Plain(go.Figure):  # type: ignore[misc]
 @lru_cache
 def _template(name: str) -> dict[str, Any]:
     """Plotly's template of this name: what every figure begins with."""
-    return dict(pio.templates[name].to_plotly_json())
+    found = pio.templates[name]
+    return dict(found if isinstance(found, dict) else found.to_plotly_json())
 
 
 def _sendable(value: Any) -> Any:  # noqa: ANN401 - any part of a figure

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 
+import plotly.graph_objects as go
+import plotly.io as pio
+import pytest
 from streamlit import delta_generator, env_util
 from streamlit.commands import page_config
 from streamlit.components.v2 import manifest_scanner
 from streamlit.components.v2.component_manager import BidiComponentManager
 from streamlit.web.server.starlette import starlette_server
 
+from dashboard.charts import style
 from dashboard.gate import SOCKET_ENV
-from dashboard.quick import bind_socket, name_the_icon, scan_no_packages, warn_of_no_shell
+from dashboard.quick import (
+    THEME,
+    bind_socket,
+    name_the_icon,
+    plotly_theme,
+    scan_no_packages,
+    theme_charts,
+    warn_of_no_shell,
+)
 from dashboard.scripts import ICON_ADDRESS
 
 
@@ -82,3 +95,51 @@ def test_the_icon_is_named_without_a_library_for_pictures(monkeypatch):
     assert once(ICON_ADDRESS) == ICON_ADDRESS
     monkeypatch.undo()
     assert original(ICON_ADDRESS) == ICON_ADDRESS, "and with it where that name is gone"
+
+
+@pytest.fixture
+def unthemed(monkeypatch):
+    """Plotly where it was hidden from Streamlit: without its theme."""
+    themes = dict(pio.templates._templates)
+    del themes[THEME]
+    monkeypatch.setattr(pio.templates, "_templates", themes)
+    monkeypatch.setattr(pio.templates, "_default", "plotly")
+    style._template.cache_clear()
+    yield
+    style._template.cache_clear()
+
+
+def figures() -> list[dict]:
+    """A figure that plotly checks, and one that it does not, as they are sent."""
+    bar, title = {"type": "bar", "x": [1], "y": [2]}, {"title": {"text": "a"}}
+    both = go.Figure(bar), style.titled([bar], title, {}, height=9)
+    return [json.loads(figure.to_json()) for figure in both]
+
+
+def test_the_theme_of_charts_is_streamlits_without_plotlys_classes(request):
+    sent = figures()
+    theirs = json.loads(json.dumps(pio.templates[THEME].to_plotly_json()))
+    request.getfixturevalue("unthemed")
+    theme_charts()
+    assert isinstance(pio.templates[THEME], dict)
+    assert json.loads(json.dumps(pio.templates[THEME])) == theirs
+    assert figures() == sent
+    pio.templates[THEME] = pio.templates[THEME]  # as `warm.drawing` does
+    assert isinstance(pio.templates[THEME], go.layout.Template)
+    assert figures() == sent
+
+
+@pytest.mark.usefixtures("unthemed")
+def test_a_theme_that_is_made_otherwise_is_made_by_streamlit(monkeypatch):
+    made = []
+    monkeypatch.setattr(plotly_theme, "configure_streamlit_plotly_theme", lambda: made.append(1))
+    theme_charts()
+    assert made == [1]
+    assert THEME not in pio.templates
+
+
+def test_a_theme_that_is_there_stays(monkeypatch):
+    monkeypatch.setattr(plotly_theme, "configure_streamlit_plotly_theme", lambda: 1 / 0)
+    kept = pio.templates[THEME]
+    theme_charts()
+    assert pio.templates[THEME] is kept
