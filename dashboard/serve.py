@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from dashboard.gate import BELL_ENV, DOOR_ENV, SOCKET_ENV
+from dashboard.gate import SOCKET_ENV
 from lbsf_core.cores import THREADS
 from lbsf_core.errors import LbsfError
 from lbsf_core.memory import at_start, of_a_server
@@ -57,7 +57,7 @@ def serve(
     listener = _listen(host, port)
     address = f"http://{_name(host)}:{listener.getsockname()[1]}"
     previous = _on_signals()
-    porch, child = _start(path, host, listener)
+    child = _start(path, host, listener)
     try:
         (ready or _announce)(address)
         if open_browser:
@@ -70,36 +70,20 @@ def serve(
         return 0
     finally:
         _stop(child)
-        _stop(porch)
         for kind, handler in previous.items():
             signal.signal(kind, handler)
 
 
-def _start(path: Path, host: str, listener: socket.socket) -> list[subprocess.Popen[bytes]]:
-    """The porch where browsers wait, and the server; both hold the socket, this process no longer.
-
-    The server holds one end of a pipe until it listens, so that the porch sees it open its door, or
-    die.
-    """
-    port = listener.getsockname()[1]
-    bell, door = os.pipe()
-    known = environment(path) | {SOCKET_ENV: str(listener.fileno())}
+def _start(path: Path, host: str, listener: socket.socket) -> subprocess.Popen[bytes]:
+    """The server, and the porch before it (`porch.build`); they hold the socket from now on."""
     try:
-        return [
-            subprocess.Popen(
-                command,
-                env=known | {name: str(end)},
-                pass_fds=(listener.fileno(), end),
-                stdout=subprocess.DEVNULL,
-            )
-            for command, name, end in (
-                ([sys.executable, "-m", "dashboard.porch"], BELL_ENV, bell),  # a browser is here
-                (_command(host, port), DOOR_ENV, door),
-            )
-        ]
+        return subprocess.Popen(
+            _command(host, listener.getsockname()[1]),
+            env=environment(path) | {SOCKET_ENV: str(listener.fileno())},
+            pass_fds=(listener.fileno(),),
+            stdout=subprocess.DEVNULL,
+        )
     finally:
-        for end in (bell, door):
-            os.close(end)
         listener.close()
 
 

@@ -11,10 +11,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dashboard import gate, porch, scripts
@@ -23,24 +24,46 @@ from dashboard.layers import FIRST_VISIT, HEADERS
 ROOT = Path(__file__).resolve().parents[2]
 
 
+#: Stands in for the server: it listens at the first line that it reads, and ends at the second.
+SERVER = """
+import sys
+from dashboard import gate, porch
+porch.build()
+sys.stdin.readline()
+gate.open_door()
+sys.stdin.readline()
+"""
+
+
 @contextmanager
-def opened() -> Iterator[tuple[socket.socket, int, subprocess.Popen[bytes]]]:
-    """A porch over a socket that this process holds too, and the end of the pipe it watches."""
-    bell, door = os.pipe()
+def opened() -> Iterator[tuple[socket.socket, subprocess.Popen[str]]]:
+    """A porch before a server, over a socket that this process holds too."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        known = {gate.SOCKET_ENV: str(listener.fileno()), gate.BELL_ENV: str(bell)}
         child = subprocess.Popen(
-            [sys.executable, "-m", "dashboard.porch"],
-            env=os.environ | known,
-            pass_fds=(listener.fileno(), bell),
+            [sys.executable, "-c", SERVER],
+            env=os.environ | {gate.SOCKET_ENV: str(listener.fileno())},
+            pass_fds=(listener.fileno(),),
             cwd=ROOT,
+            stdin=subprocess.PIPE,
+            text=True,
         )
-        os.close(bell)
         try:
-            yield listener, door, child
+            yield listener, child
         finally:
             child.kill()
-            child.wait()
+            child.communicate()
+
+
+def say(child: subprocess.Popen[str]) -> None:
+    assert child.stdin is not None
+    print(file=child.stdin, flush=True)
+
+
+def until(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def asked(address: tuple[str, int], path: str) -> tuple[http.client.HTTPResponse, bytes]:
@@ -53,7 +76,7 @@ def asked(address: tuple[str, int], path: str) -> tuple[http.client.HTTPResponse
 
 
 def test_the_page_and_its_files_are_there_before_the_server() -> None:
-    with opened() as (listener, door, _):
+    with opened() as (listener, _):
         address = listener.getsockname()
         for path in porch.PAGES:
             answer, body = asked(address, f"{path}?user=U1")
@@ -67,13 +90,12 @@ def test_the_page_and_its_files_are_there_before_the_server() -> None:
             answer, text = asked(address, found.decode())
             assert answer.status == 200 and "immutable" in answer.headers["Cache-Control"]
             assert text == (scripts.STATIC / found.decode().lstrip("/")).read_bytes()
-        os.close(door)
 
 
 def test_everything_else_waits_for_the_server_and_goes_there() -> None:
     """The server is this test: it listens on the same socket once the porch has closed."""
     paths = ["/_stcore/host-config?a=%20b", "/static/../asgi.py", "/%2F/a.b", "//a.b/c"]
-    with opened() as (listener, door, child):
+    with opened() as (listener, child):
         address = listener.getsockname()
         asked(address, "/")  # the porch is open
         answers: dict[str, http.client.HTTPResponse] = {}
@@ -86,14 +108,16 @@ def test_everything_else_waits_for_the_server_and_goes_there() -> None:
             thread.start()
         time.sleep(0.3)
         assert not answers  # held
-        os.close(door)
+        (standing,) = psutil.Process(child.pid).children()
+        say(child)
         for thread in threads:
             thread.join(30)
         for path in paths:
             where, closed = (answers[path].headers[name] for name in ("Location", "Connection"))
             assert answers[path].status == 307 and closed == "close"
             assert where == path.replace("//a", "/a")  # and not to another server
-        assert child.wait(10) == 0
+        until(lambda: not psutil.pid_exists(standing.pid))
+        assert child.poll() is None  # and the server goes on
         # Whoever comes now is the server's.
         with socket.create_connection(address):
             listener.settimeout(10)
@@ -102,10 +126,17 @@ def test_everything_else_waits_for_the_server_and_goes_there() -> None:
 
 
 def test_a_server_that_dies_takes_the_porch_with_it() -> None:
-    with opened() as (_, door, child):
-        time.sleep(0.2)
-        os.close(door)  # as the end of its process does
-        assert child.wait(30) == 0
+    with opened() as (listener, child):
+        asked(listener.getsockname(), "/")
+        (standing,) = psutil.Process(child.pid).children()
+        child.kill()
+        until(lambda: not standing.is_running() or standing.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_without_a_socket_there_is_no_porch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(gate.SOCKET_ENV, raising=False)
+    monkeypatch.setattr(os, "fork", lambda: pytest.fail("nobody comes here first"))
+    porch.build()
 
 
 def test_it_answers_for_every_page_that_the_app_has() -> None:
@@ -131,12 +162,13 @@ def test_it_does_not_load_what_the_server_takes_long_to_load() -> None:
     assert not {"streamlit", "numpy", "pandas", "pyarrow", "torch"} & set(run.stdout.split())
 
 
-def test_a_door_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    bell, door = os.pipe()
-    monkeypatch.setenv(gate.DOOR_ENV, str(door))
+def test_a_door_is_opened_once() -> None:
+    bell = gate.shut_door()
+    os.set_blocking(bell, False)
+    with pytest.raises(BlockingIOError):
+        os.read(bell, 1)  # the other end is held
     gate.open_door()
-    assert os.read(bell, 1) == b""  # the other end is closed
+    assert os.read(bell, 1) == b""  # and now closed
     os.close(bell)
-    assert gate.DOOR_ENV not in os.environ
     gate.open_door()
     assert gate.given_socket() is None
