@@ -21,7 +21,7 @@ from dashboard.measure.watch import (
     SCREEN,
     SCRIPT,
     chromium_path,
-    since_first_chart,
+    until_first_chart,
     wait,
 )
 from dashboard.serve import wait_until_healthy
@@ -101,8 +101,7 @@ def cold_start(workspace: Path, browser: Browser) -> float:
     page = new_page(browser)
     began = time.monotonic()
     with server(workspace, starting=True) as (address, _):
-        page.goto(address, wait_until="commit")
-        ago = since_first_chart(page)
+        ago = until_first_chart(page, lambda: page.goto(address, wait_until="commit"))
         seconds = time.monotonic() - began - ago
     page.context.close()
     return seconds

@@ -86,8 +86,7 @@ def test_the_first_chart_is_timed_by_the_page_and_not_by_who_asks_it(page: Page)
         "http://app.test/", lambda route: route.fulfill(body=CHARTED, content_type="text/html")
     )
     page.goto("http://app.test/")
-    page.locator("button").click()
-    ago = watch.since_first_chart(page)
+    ago = watch.until_first_chart(page, page.locator("button").click)
     now, drawn, noted = page.evaluate(
         "[performance.now(), window.drawnAt, window.lbsfRest.chart].map(one => one / 1000)"
     )
@@ -98,7 +97,7 @@ def test_the_first_chart_is_timed_by_the_page_and_not_by_who_asks_it(page: Page)
 def test_a_page_without_a_chart_is_said_to_have_none(known: Page, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(watch, "PATIENCE", 500)
     with pytest.raises(LbsfError, match="no chart came"):
-        watch.since_first_chart(known)
+        watch.until_first_chart(known, lambda: None)
 
 
 def soak(mode: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
