@@ -38,7 +38,7 @@ def main() -> None:
         shell.heading(title, state.ask(source, "summary"), badges)
     if case is None:
         return
-    header, reasons, why, lanes_of, panels, edits, alike = shell.places(7)
+    header, reasons, why, explored, edits, alike = shell.places(6)
     with header:
         case_header.figures(case)
     if not case.payments:
@@ -60,8 +60,26 @@ def main() -> None:
         opened = _opened(source, case, method, baseline)
         explanation = _explained(source, case, method, baseline, opened)
         case_header.additivity(explanation)
+    shown = take_away.Shown(method, baseline, opened)
+    with explored:
+        _explore(source, case, shown, explanation)
+    with edits:
+        what_if.show(source, case, explanation.merchants_frame(), shown)
+    with alike:
+        similar.show(source, case)
+
+
+@st.fragment
+def _explore(
+    source: state.Source, case: Case, shown: take_away.Shown, explanation: Explanation
+) -> None:
+    """The lanes and the panel under them, which follow one selection; they run by themselves, so
+    that a click does not draw the rest of the page anew."""
+    if _opened(source, case, shown.method, shown.baseline) != shown.opened:
+        st.rerun()  # another merchant's payments are valued: that is said above and below too
     merchants = explanation.merchants_frame()
     payments = explanation.payments_frame()
+    lanes_of, panels = shell.places(2)
     with lanes_of:
         selected, beside = timeline_panel.show(case, merchants, payments)
         for name, what in ((selected, "Selected"), (beside, "Beside")):
@@ -80,10 +98,6 @@ def main() -> None:
         if between.open:
             with between:
                 relations_panel.show(source, case, explanation, merchants, selected, beside)
-    with edits:
-        what_if.show(source, case, merchants, take_away.Shown(method, baseline, opened))
-    with alike:
-        similar.show(source, case)
 
 
 def _history(source: state.Source, case: Case) -> None:

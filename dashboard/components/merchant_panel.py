@@ -101,11 +101,12 @@ def payments(
     )  # fmt: skip
     if ticked:
         line = "remove rows " + ",".join(str(number) for number in sorted(ticked))
-        st.button(
+        if st.button(
             f"Take out the {formats.plural(len(ticked), 'ticked payment')} under what if",
             icon=":material/playlist_add:", on_click=state.add_edits, args=([line],),
             key="take_out_ticked", type="tertiary",
-        )  # fmt: skip
+        ):  # fmt: skip
+            st.rerun()  # of all the page: the list that it goes to stands outside
 
 
 def payments_table(
