@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import scipy  # its parts are loaded when they are first used: statistics take most of a second
 
 from lbsf_core.evaluate.intervals import Z95, auc_interval, wilson, wilsons
@@ -54,24 +56,23 @@ def compare(
     label = {chr(ord("a") + at): name for at, (name, _) in enumerate(cohorts)}
     clauses: list[str] = []
     parameters: dict[str, Any] = {}
+    sides: dict[str, pd.DataFrame] = {}
     for key, (_, chosen) in zip(label, cohorts, strict=True):
+        sides[key] = _members(tables, chosen)
         condition, values = where(chosen, f"{key}_")
         clauses.append(
-            f"SELECT '{key}' AS side, sample, user_id, pd, label, "  # noqa: S608 - see `where`
-            f"payments, merchants, money_in, money_out, part, window_start, first_payment, "
-            f"cutoff, (epoch(cutoff) - epoch(last_payment)) / 86400 AS idle_days "
+            f"SELECT '{key}' AS side, sample, window_start, first_payment, cutoff "  # noqa: S608 - see `where`
             f"FROM read_parquet($samples) WHERE {condition}"
         )
         parameters |= values
-    members = tables.ask(" UNION ALL ".join(clauses), **parameters)
-    sides = {key: members[members["side"] == key] for key in label}
-    overlap = len(set(sides["a"]["sample"]) & set(sides["b"]["sample"]))
+    numbers = {key: side["sample"].to_numpy(np.int64) for key, side in sides.items()}
+    overlap = len(np.intersect1d(numbers["a"], numbers["b"], assume_unique=True))
     warnings = [
         f"Cohort {label[key]} holds {len(side)} samples: too few to say anything about."
         for key, side in sides.items()
         if len(side) < SMALL
     ]
-    seen = int(members["part"].isin(("train", "validation")).sum())
+    seen = sum(int(side["part"].isin(("train", "validation")).sum()) for side in sides.values())
     if seen:
         warnings.append(
             f"The model was built with {seen:,} of these samples: their default rates by score "
@@ -81,28 +82,9 @@ def compare(
         warnings.append(
             f"{overlap:,} samples lie in both cohorts; differences and their intervals understate."
         )
-    picked = " UNION ALL ".join(clauses)
-    numbers = (np.sort(sides[key]["sample"].to_numpy()).astype(np.int64) for key in ("a", "b"))
-    paid = merchant_sums(tables.checked.path(GROUPS), *numbers)
+    paid = merchant_sums(tables.checked.path(GROUPS), numbers["a"], numbers["b"])
     paid = paid[paid["samples_a"] + paid["samples_b"] >= FEWEST].reset_index(drop=True)
-    spend = tables.ask(
-        f"""
-        WITH members AS ({picked}),
-        spans AS (
-            SELECT side, epoch(coalesce(window_start, first_payment)) AS start,
-                   epoch(cutoff) AS stop
-            FROM members WHERE first_payment IS NOT NULL
-        ), months AS (
-            SELECT side, month, epoch(month) AS low, epoch(month + INTERVAL 1 MONTH) AS high,
-                   sum(m.spend) AS spend, sum(m.payments)::DOUBLE AS payments
-            FROM members JOIN read_parquet($months) m USING (sample) GROUP BY ALL
-        )
-        SELECT side, month, any_value(spend) AS spend, any_value(payments) AS payments,
-               sum(greatest(least(stop, high) - greatest(start, low), 0) / (high - low)) AS covered
-        FROM months JOIN spans USING (side) GROUP BY side, month ORDER BY side, month
-        """,  # noqa: S608 - conditions hold parameters only
-        **parameters,
-    )
+    spend = _spend(tables, " UNION ALL ".join(clauses), parameters)
     # A window covers only part of a month at its ends: per covered month, not per sample.
     spend = spend[spend["covered"] >= FEWEST_MONTHS].reset_index(drop=True)
     size = {key: len(side) for key, side in sides.items()}
@@ -144,32 +126,21 @@ def reason_mix(
     """
     if side not in REASON_COLUMNS:
         raise ValueError(f"side is '{side}'; choose one of {', '.join(REASON_COLUMNS)}.")
-    clauses: list[str] = []
-    parameters: dict[str, Any] = {}
+    counted: dict[str, pd.Series] = {}
+    asked: dict[str, int] = {}
     for key, chosen in (("a", first), ("b", second)):
-        condition, values = where(chosen, f"{key}_")
-        clauses.append(
-            f"SELECT '{key}' AS side, {side} AS codes FROM read_parquet($samples) "  # noqa: S608
-            f"WHERE {side} IS NOT NULL AND {condition}"
-        )
-        parameters |= values
-    picked = " UNION ALL ".join(clauses)
-    found = tables.ask(
-        f"""
-        WITH asked AS ({picked}), given AS (SELECT side, unnest(codes) AS code FROM asked)
-        SELECT code, count(*) FILTER (side = 'a') AS given_a,
-               count(*) FILTER (side = 'b') AS given_b,
-               (SELECT count(*) FILTER (side = 'a') FROM asked) AS asked_a,
-               (SELECT count(*) FILTER (side = 'b') FROM asked) AS asked_b
-        FROM given GROUP BY code ORDER BY code
-        """,  # noqa: S608 - conditions hold parameters only
-        **parameters,
-    )
+        codes = tables.taken(pa.array(_numbers(tables, chosen)), [side])[side]
+        asked[key] = len(codes) - codes.null_count
+        counted[f"given_{key}"] = pc.list_flatten(codes).to_pandas().value_counts()
+    found = pd.DataFrame(counted).fillna(0).astype(np.int64).sort_index()
+    found = found.rename_axis("code").reset_index()
+    for key, count in asked.items():
+        found[f"asked_{key}"] = count
     split = [str(code).partition("|") for code in found["code"]]
     found["code"], found["kind"] = [one for one, _, _ in split], [kind for _, _, kind in split]
     for key in ("a", "b"):
-        given, asked = (found[f"{name}_{key}"].to_numpy(np.int64) for name in ("given", "asked"))
-        found[f"share_{key}"], found[f"lo_{key}"], found[f"hi_{key}"] = wilsons(given, asked)
+        given, of = (found[f"{name}_{key}"].to_numpy(np.int64) for name in ("given", "asked"))
+        found[f"share_{key}"], found[f"lo_{key}"], found[f"hi_{key}"] = wilsons(given, of)
     counts = found[["given_a", "asked_a", "given_b", "asked_b"]].to_numpy(np.int64)
     chances = [
         float(scipy.stats.fisher_exact(np.array([[a, of_a - a], [b, of_b - b]])).pvalue)
@@ -179,6 +150,47 @@ def reason_mix(
     gap = (found["share_a"] - found["share_b"]).abs()
     ranked = found.loc[gap.sort_values(ascending=False, kind="stable").index]
     return ranked.reset_index(drop=True)
+
+
+def _spend(tables: Tables, picked: str, parameters: dict[str, Any]) -> pd.DataFrame:
+    """Money and payments a month of each side, and how often its windows cover the month.
+
+    Args:
+        tables: of the workspace.
+        picked: SQL that picks the samples of every side.
+        parameters: its.
+    """
+    return tables.ask(
+        f"""
+        WITH members AS ({picked}),
+        spans AS (
+            SELECT side, epoch(coalesce(window_start, first_payment)) AS start,
+                   epoch(cutoff) AS stop
+            FROM members WHERE first_payment IS NOT NULL
+        ), months AS (
+            SELECT side, month, epoch(month) AS low, epoch(month + INTERVAL 1 MONTH) AS high,
+                   sum(m.spend) AS spend, sum(m.payments)::DOUBLE AS payments
+            FROM members JOIN read_parquet($months) m USING (sample) GROUP BY ALL
+        )
+        SELECT side, month, any_value(spend) AS spend, any_value(payments) AS payments,
+               sum(greatest(least(stop, high) - greatest(start, low), 0) / (high - low)) AS covered
+        FROM months JOIN spans USING (side) GROUP BY side, month ORDER BY side, month
+        """,  # noqa: S608 - conditions hold parameters only
+        **parameters,
+    )
+
+
+def _numbers(tables: Tables, chosen: SampleFilter) -> npt.NDArray[np.int32]:
+    """Samples that a filter keeps, ascending; the page has asked for as many already."""
+    return np.sort(tables.order(chosen, "pd", descending=True))
+
+
+def _members(tables: Tables, chosen: SampleFilter) -> pd.DataFrame:
+    """The samples of a cohort, ascending."""
+    columns = ["sample", "user_id", "pd", "label", "payments", "merchants", "money_in", "money_out"]
+    found = tables.rows(_numbers(tables, chosen), [*columns, "part", "cutoff", "last_payment"])
+    idle = found.pop("cutoff") - found.pop("last_payment")
+    return found.assign(idle_days=idle.dt.total_seconds() / 86_400)
 
 
 def _size(name: str, side: pd.DataFrame) -> dict[str, Any]:
