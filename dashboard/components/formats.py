@@ -45,7 +45,7 @@ def money(value: float | None, currency: str) -> str:
     """`1,234.50 EUR`."""
     if value is None or _absent(value):
         return MISSING
-    return f"{value:,.2f} {currency}".strip().replace("-", "−")
+    return f"{value:z,.2f} {currency}".strip().replace("-", "−")
 
 
 def amount(value: float | None, currency: str) -> str:
@@ -53,7 +53,7 @@ def amount(value: float | None, currency: str) -> str:
     if value is None or _absent(value):
         return MISSING
     digits = 0 if abs(value) >= 10_000 else 2
-    return f"{value:,.{digits}f} {currency}".strip().replace("-", "−")
+    return f"{value:z,.{digits}f} {currency}".strip().replace("-", "−")
 
 
 def effect(value: float | None, digits: int = 3) -> str:
@@ -69,7 +69,7 @@ def table_effect(largest: float) -> str:
 
 def number(value: float | None, digits: int = 3) -> str:
     """A plain figure: `0.783`."""
-    return MISSING if value is None or _absent(value) else f"{value:,.{digits}f}".replace("-", "−")
+    return MISSING if value is None or _absent(value) else f"{value:z,.{digits}f}".replace("-", "−")
 
 
 def interval(lo: float | None, hi: float | None, *, as_percent: bool = False) -> str:

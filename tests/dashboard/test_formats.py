@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pandas as pd
+import pytest
 
 from dashboard.components import formats
 
@@ -15,6 +16,15 @@ def test_shares():
     assert formats.percent(0.0) == "0.0%"
     assert formats.percent(float("nan")) == formats.MISSING
     assert formats.percent(None) == formats.MISSING
+
+
+@pytest.mark.parametrize("value", [-0.0, -0.004])
+def test_nothing_has_no_sign(value: float):
+    """What nobody paid adds up to -0.0."""
+    assert formats.money(value, "EUR") == "0.00 EUR"
+    assert formats.amount(value, "EUR") == "0.00 EUR"
+    assert formats.number(value, 2) == "0.00"
+    assert formats.number(-0.006, 2) == "−0.01"
 
 
 def test_money():
