@@ -129,7 +129,7 @@ def reason_mix(
     counted: dict[str, pd.Series] = {}
     asked: dict[str, int] = {}
     for key, chosen in (("a", first), ("b", second)):
-        codes = tables.taken(pa.array(_numbers(tables, chosen)), [side])[side]
+        codes = tables.taken(pa.array(tables.kept(chosen)), [side])[side]
         asked[key] = len(codes) - codes.null_count
         counted[f"given_{key}"] = pc.list_flatten(codes).to_pandas().value_counts()
     found = pd.DataFrame(counted).fillna(0).astype(np.int64).sort_index()
@@ -180,15 +180,10 @@ def _spend(tables: Tables, picked: str, parameters: dict[str, Any]) -> pd.DataFr
     )
 
 
-def _numbers(tables: Tables, chosen: SampleFilter) -> npt.NDArray[np.int32]:
-    """Samples that a filter keeps, ascending; the page has asked for as many already."""
-    return np.sort(tables.order(chosen, "pd", descending=True))
-
-
 def _members(tables: Tables, chosen: SampleFilter) -> pd.DataFrame:
     """The samples of a cohort, ascending."""
     columns = ["sample", "user_id", "pd", "label", "payments", "merchants", "money_in", "money_out"]
-    found = tables.rows(_numbers(tables, chosen), [*columns, "part", "cutoff", "last_payment"])
+    found = tables.rows(tables.kept(chosen), [*columns, "part", "cutoff", "last_payment"])
     idle = found.pop("cutoff") - found.pop("last_payment")
     return found.assign(idle_days=idle.dt.total_seconds() / 86_400)
 

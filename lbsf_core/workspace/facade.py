@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow.compute as pc
 
@@ -271,7 +270,7 @@ class Workspace(Portfolio, Nearest, Questions):
         from lbsf_core.explain.importance import importance
         from lbsf_core.workspace.groups import stored_groups
 
-        of = [None if chosen is None else self._numbers(chosen) for chosen in several]
+        of = [None if chosen is None else self._tables.kept(chosen) for chosen in several]
         known = [numbers for numbers in of if numbers is not None]
         union = np.unique(np.concatenate(known)) if len(known) == len(of) else None
         users = self._tables.samples["user_id"]
@@ -284,10 +283,6 @@ class Workspace(Portfolio, Nearest, Questions):
             else pd.DataFrame(columns=["group", "samples"])
             for numbers in of
         ]
-
-    def _numbers(self, chosen: SampleFilter) -> npt.NDArray[np.int64]:
-        """Samples that a filter keeps."""
-        return np.sort(self._tables.order(chosen, "pd", descending=True)).astype(np.int64)
 
     def compare_importance(
         self, first: SampleFilter, second: SampleFilter, by: By = "kind"

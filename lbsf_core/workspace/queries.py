@@ -136,6 +136,10 @@ class Tables:
         """Numbers of the samples that a filter keeps, sorted; the last few answers are kept."""
         return self._orders(chosen, sort, descending)
 
+    def kept(self, chosen: SampleFilter) -> npt.NDArray[np.int64]:
+        """Numbers of the samples that a filter keeps, ascending; asked once, with the queue."""
+        return np.sort(self.order(chosen, "pd", descending=True)).astype(np.int64)
+
     @cached_property
     def _orders(self) -> Callable[[SampleFilter, str, bool], npt.NDArray[np.int32]]:
         def ordered(chosen: SampleFilter, sort: str, descending: bool) -> npt.NDArray[np.int32]:
