@@ -33,8 +33,9 @@ FLAGS = (
     "--disable-sync",
     # Who drives a browser has its debugger on, and it wants to know where in the script every
     # exception was thrown, caught or not. V8 finds that out by reading the whole function again;
-    # starting, plotly.js throws a handful inside one function of 4.6 MB: half a second that nobody
-    # waits for whose browser isn't driven. So places are noted when a script is compiled.
+    # starting, plotly.js throws a handful inside one function, of 4.6 MB before it was cut: half a
+    # second then, and nobody waits for it whose browser isn't driven. So places are noted when a
+    # script is compiled.
     "--js-flags=--no-enable-lazy-source-positions",
 )
 #: A laptop's screen.
