@@ -70,6 +70,7 @@ def main() -> None:
 
 
 @st.fragment
+@shell.guarded()  # an error in here does not come out to the page
 def _explore(
     source: state.Source, case: Case, shown: take_away.Shown, explanation: Explanation
 ) -> None:

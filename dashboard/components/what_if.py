@@ -17,6 +17,7 @@ _LOOKED = "looked_for"
 
 
 @st.fragment
+@shell.guarded()  # an error in here does not come out to the page
 def show(source: state.Source, case: Case, merchants: pd.DataFrame, shown: take_away.Shown) -> None:
     """The section and what can be taken away of it; it runs by itself, so that an edit does not
     draw the page anew."""

@@ -14,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 from dashboard import state
 from dashboard.components import formats
 from dashboard.components.text import escape
+from lbsf_core.errors import WorkspaceError
 from lbsf_core.workspace import Drift
 from tests.dashboard.conftest import Open
 from tests.dashboard.fake_workspace import (
@@ -621,6 +622,19 @@ def test_ticked_payments_are_taken_out(open_page: Open):
     assert not at.exception
     (line,) = at.session_state["edits"]
     assert re.fullmatch(r"remove rows \d+,\d+", line)
+
+
+def test_what_breaks_in_a_part_that_runs_by_itself_is_told_there(
+    open_page: Open, monkeypatch: pytest.MonkeyPatch
+):
+    def broken(*_: Any) -> None:
+        raise WorkspaceError("/w/store: what it holds is not what was written.")
+
+    monkeypatch.setattr(FakeWorkspace, "interactions", broken)
+    at = open_page("user", user="U001", panel="Relations")
+    assert not at.exception
+    assert "can’t be read" in words(at) and "is not what was written" in words(at)
+    assert "Payments by merchant" in words(at) and "What if" in words(at)  # all else is there
 
 
 def test_the_queue_may_be_ordered_by_change_and_by_loss_where_they_are_known(open_page: Open):
