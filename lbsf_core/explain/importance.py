@@ -33,6 +33,8 @@ Ints = npt.NDArray[np.int64]
 
 #: More users than this are put together at random into so many groups before they are drawn.
 DRAWN = 2_000
+#: Draws whose sums are taken in one product of matrices.
+TOGETHER = 64
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,9 @@ class Groups:
 
     def only(self, samples: Collection[int]) -> Groups:
         """The same of some of the samples."""
-        held = np.isin(self.samples["sample"].to_numpy(), np.fromiter(samples, np.int64))
+        wanted = np.fromiter(samples, np.int64, len(samples))
+        numbers = self.samples["sample"].to_numpy(np.int64)
+        held = np.isin(numbers, wanted, kind="table")  # twenty times as fast as by sorting
         rows = self.samples[held].reset_index(drop=True)
         tables = (table[held] for table in (self.values, self.payments, self.money))
         return Groups(self.by, self.names, rows, *tables)
@@ -228,9 +232,12 @@ def importance(groups: Groups, *, draws: int = 1000, seed: int = 0) -> pd.DataFr
     moved += [np.bincount(user, np.abs(column), minlength=users) for column in groups.values.T]
     of_user = np.stack([*moved, np.bincount(user, minlength=users)], axis=1)
     drawn = np.empty((draws, of_user.shape[1]))
-    for draw in range(draws):
-        times = np.bincount(rng.integers(0, users, users), minlength=users)
-        drawn[draw] = times @ of_user
+    for first in range(0, draws, TOGETHER):
+        some = drawn[first : first + TOGETHER]
+        times = np.empty((len(some), users))
+        for row in times:
+            row[:] = np.bincount(rng.integers(0, users, users), minlength=users)
+        np.matmul(times, of_user, out=some)
     frame = pd.DataFrame({"group": groups.names, "samples": (groups.payments > 0).sum(axis=0)})
     measured = _measures(of_user.sum(axis=0)[None])
     for name, sampled in _measures(drawn).items():

@@ -1,7 +1,9 @@
 """Build a workspace: everything the dashboard loads, in one folder, with hashes.
 
 DIR/store/  DIR/bundle/        copies (hard links where the disk allows) of both
-DIR/samples.parquet            one row a sample: score, rank, band, part, figures, sparkline
+DIR/samples.parquet            one row a sample: score, rank, band, part, figures, sparkline; for
+                               other tools
+DIR/rows.arrow                 the same, uncompressed: what the dashboard reads
 DIR/front-*.arrow              what the first page shows before anybody filters
 DIR/merchants.parquet          one row a segment: attribution, weight, money in and out
 DIR/groups.arrow               one row a sample: attribution by merchant, kind, field, time
@@ -71,7 +73,7 @@ from lbsf_core.workspace.types import BAND_STARTS, BANDS
 
 #: Points of the spend sparkline in the queue.
 SPARK = 12
-#: Rows of `samples.parquet` that are read together: a user's page asks for one or two.
+#: Rows of `samples.parquet` that are read together.
 SAMPLES_GROUP = 8_192
 
 Progress = Callable[[str, int, int], None]
@@ -220,7 +222,7 @@ def _baselines(
 
 
 def write_samples(table: pa.Table, folder: Path) -> None:
-    """Write one row a sample: compressed for scans, and as it is for a few rows anywhere."""
+    """Write one row a sample: as it is for the dashboard, and compressed for other tools."""
     pq.write_table(table, folder / SAMPLES, compression="zstd", row_group_size=SAMPLES_GROUP)
     with pa.ipc.new_file(str(folder / ROWS), table.schema) as writer:
         writer.write_table(table.combine_chunks())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,11 @@ from lbsf_core.evaluate.intervals import Z95, auc_interval, wilson, wilsons
 from lbsf_core.explain.attributions import REASON_COLUMNS
 from lbsf_core.workspace.groups import merchant_sums
 from lbsf_core.workspace.layout import GROUPS
-from lbsf_core.workspace.queries import Tables, where
+from lbsf_core.workspace.queries import Tables
 from lbsf_core.workspace.types import CohortComparison, SampleFilter
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 #: Cohorts below this size are flagged: their figures may point at single people.
 SMALL = 10
@@ -54,18 +55,8 @@ def compare(
     """
     cohorts = [*zip(names, (first, second), strict=True), *beside]
     label = {chr(ord("a") + at): name for at, (name, _) in enumerate(cohorts)}
-    clauses: list[str] = []
-    parameters: dict[str, Any] = {}
-    sides: dict[str, pd.DataFrame] = {}
-    for key, (_, chosen) in zip(label, cohorts, strict=True):
-        sides[key] = _members(tables, chosen)
-        condition, values = where(chosen, f"{key}_")
-        clauses.append(
-            f"SELECT '{key}' AS side, sample, window_start, first_payment, cutoff "  # noqa: S608 - see `where`
-            f"FROM read_parquet($samples) WHERE {condition}"
-        )
-        parameters |= values
-    numbers = {key: side["sample"].to_numpy(np.int64) for key, side in sides.items()}
+    numbers = {key: tables.kept(chosen) for key, (_, chosen) in zip(label, cohorts, strict=True)}
+    sides = {key: _members(tables, samples) for key, samples in numbers.items()}
     overlap = len(np.intersect1d(numbers["a"], numbers["b"], assume_unique=True))
     warnings = [
         f"Cohort {label[key]} holds {len(side)} samples: too few to say anything about."
@@ -84,7 +75,7 @@ def compare(
         )
     paid = merchant_sums(tables.checked.path(GROUPS), numbers["a"], numbers["b"])
     paid = paid[paid["samples_a"] + paid["samples_b"] >= FEWEST].reset_index(drop=True)
-    spend = _spend(tables, " UNION ALL ".join(clauses), parameters)
+    spend = _spend(tables, numbers)
     # A window covers only part of a month at its ends: per covered month, not per sample.
     spend = spend[spend["covered"] >= FEWEST_MONTHS].reset_index(drop=True)
     size = {key: len(side) for key, side in sides.items()}
@@ -152,38 +143,44 @@ def reason_mix(
     return ranked.reset_index(drop=True)
 
 
-def _spend(tables: Tables, picked: str, parameters: dict[str, Any]) -> pd.DataFrame:
+def _spend(tables: Tables, numbers: Mapping[str, Ints]) -> pd.DataFrame:
     """Money and payments a month of each side, and how often its windows cover the month.
 
     Args:
         tables: of the workspace.
-        picked: SQL that picks the samples of every side.
-        parameters: its.
+        numbers: side -> its samples.
     """
+    columns = ["sample", "window_start", "first_payment", "cutoff"]
+    members = pa.concat_tables(
+        tables.taken(pa.array(samples), columns).append_column(
+            "side", pa.repeat(pa.scalar(side), len(samples))
+        )
+        for side, samples in numbers.items()
+    )
     return tables.ask(
-        f"""
-        WITH members AS ({picked}),
-        spans AS (
+        """
+        WITH spans AS (  -- many samples are of the same days
             SELECT side, epoch(coalesce(window_start, first_payment)) AS start,
-                   epoch(cutoff) AS stop
-            FROM members WHERE first_payment IS NOT NULL
+                   epoch(cutoff) AS stop, count(*) AS times
+            FROM members WHERE first_payment IS NOT NULL GROUP BY ALL
         ), months AS (
             SELECT side, month, epoch(month) AS low, epoch(month + INTERVAL 1 MONTH) AS high,
                    sum(m.spend) AS spend, sum(m.payments)::DOUBLE AS payments
             FROM members JOIN read_parquet($months) m USING (sample) GROUP BY ALL
         )
         SELECT side, month, any_value(spend) AS spend, any_value(payments) AS payments,
-               sum(greatest(least(stop, high) - greatest(start, low), 0) / (high - low)) AS covered
+               sum(times * greatest(least(stop, high) - greatest(start, low), 0) / (high - low))
+                   AS covered
         FROM months JOIN spans USING (side) GROUP BY side, month ORDER BY side, month
-        """,  # noqa: S608 - conditions hold parameters only
-        **parameters,
+        """,
+        tables={"members": members},
     )
 
 
-def _members(tables: Tables, chosen: SampleFilter) -> pd.DataFrame:
-    """The samples of a cohort, ascending."""
+def _members(tables: Tables, samples: Ints) -> pd.DataFrame:
+    """The samples of a cohort, in the order given."""
     columns = ["sample", "user_id", "pd", "label", "payments", "merchants", "money_in", "money_out"]
-    found = tables.rows(tables.kept(chosen), [*columns, "part", "cutoff", "last_payment"])
+    found = tables.rows(samples, [*columns, "part", "cutoff", "last_payment"])
     idle = found.pop("cutoff") - found.pop("last_payment")
     return found.assign(idle_days=idle.dt.total_seconds() / 86_400)
 

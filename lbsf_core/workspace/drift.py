@@ -29,7 +29,7 @@ def drift(tables: Tables) -> Drift:
     samples = tables.ask(
         """SELECT date_trunc('month', cutoff)::DATE AS month, part, pd, payments, merchants,
                   money_in, money_out, (epoch(cutoff) - epoch(last_payment)) / 86400 AS idle_days
-           FROM read_parquet($samples)"""
+           FROM samples"""
     )
     samples["month"] = pd.to_datetime(samples["month"])
     trained = bool((samples["part"] == "train").sum() >= FEWEST)

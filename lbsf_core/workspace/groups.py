@@ -18,7 +18,10 @@ only the columns that are asked for.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,12 +30,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lbsf_core.cores import cores
 from lbsf_core.explain.attributions import BANDS, open_attributions, whole_samples
 from lbsf_core.explain.importance import By, Groups
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Found = TypeVar("Found")
 
+#: Samples of a batch, or a few more: what is read of each costs as much as reading a thousand.
+BATCH = 16_384
+#: Runs that the batches of a file are read in, each by one thread: as many on every machine, so
+#: that sums are the same to the last digit.
+RUNS = 4
 _KINDS, _MERCHANTS = b"kinds", b"merchants"
 #: Values of merchants that are held before they are added up.
 _HELD = 1 << 22
@@ -62,10 +72,11 @@ def write_groups(attributions: Path, out: Path) -> None:
         ],
         metadata={_KINDS: json.dumps(names["kind"]), _MERCHANTS: json.dumps(names["merchant"])},
     )
+    columns = ["kind", "merchant", "payments", "attribution", *fields, *_TIMES]
+    added = (_added(rows, fields, names, schema) for rows in whole_samples(file, columns))
     with pa.ipc.new_file(str(out), schema) as writer:
-        columns = ["kind", "merchant", "payments", "attribution", *fields, *_TIMES]
-        for rows in whole_samples(file, columns):
-            writer.write_table(_added(rows, fields, names, schema))
+        for part in _together(added):
+            writer.write_table(part)
 
 
 def stored_groups(
@@ -83,28 +94,30 @@ def stored_groups(
         Groups without logits and money, whose `payments` are True where there is any; None of no
         sample.
     """
-    parts, held, numbers = [], [], []
     with pa.OSFile(str(path)) as source:
         whole = pa.ipc.open_file(source).schema
-        prefix = f"{by}:"
-        columns = ["kind", "of_kind"] if by == "kind" else ["paid"]
-        columns += [name for name in whole.names if name.startswith(prefix)]
-        names = [name.removeprefix(prefix) for name in columns[1:]]
-        if by == "kind":
-            names = json.loads(whole.metadata[_KINDS])
-        reader = _reader(source, ["sample", *columns])
-        for at in range(reader.num_record_batches):
+    prefix = f"{by}:"
+    columns = ["kind", "of_kind"] if by == "kind" else ["paid"]
+    columns += [name for name in whole.names if name.startswith(prefix)]
+    names = [name.removeprefix(prefix) for name in columns[1:]]
+    if by == "kind":
+        names = json.loads(whole.metadata[_KINDS])
+
+    def run(reader: pa.ipc.RecordBatchFileReader, batches: range) -> list[tuple[Any, Any, Any]]:
+        found = []
+        for at in batches:
             batch = reader.get_batch(at)
             if samples is not None:
                 batch = _of_samples(batch, samples)
             if len(batch):
-                found = _by_kind(batch, len(names)) if by == "kind" else _by_column(batch)
-                parts.append(found[0])
-                held.append(found[1])
-                numbers.append(batch["sample"].to_numpy())
-    if not numbers:
+                added = _by_kind(batch, len(names)) if by == "kind" else _by_column(batch)
+                found.append((batch["sample"].to_numpy(), *added))
+        return found
+
+    parts = [part for found in _in_runs(path, ["sample", *columns], run) for part in found]
+    if not parts:
         return None
-    every, values, there = (np.concatenate(each) for each in (numbers, parts, held))
+    every, values, there = (np.concatenate(each) for each in zip(*parts, strict=True))
     if by == "kind":  # of these samples
         used = np.flatnonzero(there.any(axis=0))
         values, there, names = values[:, used], there[:, used], [names[k] for k in used]
@@ -125,18 +138,23 @@ def merchant_sums(path: Path, a: Ints, b: Ints) -> pd.DataFrame:
         square (sum of attributions and of their squares), ending in _a and _b.
     """
     with pa.OSFile(str(path)) as source:
-        reader = _reader(source, ["sample", "merchant", "of_merchant"])
-        names = json.loads(reader.schema.metadata[_MERCHANTS])
+        names = json.loads(pa.ipc.open_file(source).schema.metadata[_MERCHANTS])
+
+    def run(reader: pa.ipc.RecordBatchFileReader, batches: range) -> list[Floats]:
         sums = [_Sums(len(names)), _Sums(len(names))]
-        for at in range(reader.num_record_batches):
+        for at in batches:
             batch = reader.get_batch(at)
             for samples, added in zip((a, b), sums, strict=True):
                 theirs = _of_samples(batch, samples)
                 if len(theirs):
                     added.add(*(pc.list_flatten(theirs[n]) for n in ("merchant", "of_merchant")))
+        return [added.all() for added in sums]
+
+    runs = _in_runs(path, ["sample", "merchant", "of_merchant"], run)
     found = {"merchant": names}
-    for side, added in zip("ab", sums, strict=True):
-        counts, values, squares = added.all()
+    for side, parts in zip("ab", zip(*runs, strict=True), strict=True):
+        counts, values, squares = sum(parts)
+        counts = counts.astype(np.int64)
         found |= {f"samples_{side}": counts, f"sum_{side}": values, f"square_{side}": squares}
     return pd.DataFrame(found)
 
@@ -156,11 +174,10 @@ class _Sums:
         if self._count >= _HELD:
             self._add_up()
 
-    def all(self) -> tuple[Ints, Floats, Floats]:
-        """Of every place."""
+    def all(self) -> Floats:
+        """(3, places) counts, sums and sums of squares."""
         self._add_up()
-        counts, sums, squares = self._found
-        return counts.astype(np.int64), sums, squares
+        return self._found
 
     def _add_up(self) -> None:
         if not self._held:
@@ -178,6 +195,27 @@ def _reader(source: pa.NativeFile, columns: list[str]) -> pa.ipc.RecordBatchFile
     whole = pa.ipc.open_file(source).schema
     wanted = [whole.get_field_index(name) for name in columns]
     return pa.ipc.open_file(source, options=pa.ipc.IpcReadOptions(included_fields=wanted))
+
+
+def _in_runs(
+    path: Path,
+    columns: list[str],
+    run: Callable[[pa.ipc.RecordBatchFileReader, range], Found],
+) -> list[Found]:
+    """What is found in each of `RUNS` of a file's batches, in their order; cores share them."""
+    with pa.OSFile(str(path)) as source:
+        batches = _reader(source, columns).num_record_batches
+
+    def read(part: range) -> Found:
+        with pa.OSFile(str(path)) as own:
+            return run(_reader(own, columns), part)
+
+    ends = [batches * at // RUNS for at in range(RUNS + 1)]
+    parts = [range(*ends[at : at + 2]) for at in range(RUNS)]
+    if batches == 1:
+        return [read(part) for part in parts]
+    with ThreadPoolExecutor(min(RUNS, cores())) as pool:
+        return list(pool.map(read, parts))
 
 
 def _of_samples(batch: pa.RecordBatch, samples: Ints) -> pa.RecordBatch:
@@ -226,6 +264,18 @@ def _added(
         paid = pc.greater(pc.fill_null(samples[f"payments:{band}_sum"], 0), 0)
         found[f"time:{band}"] = pc.if_else(paid, samples[f"time:{band}_sum"], None)
     return pa.table(found).select(schema.names).cast(schema)
+
+
+def _together(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Tables put together until each has `BATCH` rows or more, the last whatever is left."""
+    held: list[pa.Table] = []
+    for table in tables:
+        held.append(table)
+        if sum(map(len, held)) >= BATCH:
+            yield pa.concat_tables(held).combine_chunks()
+            held = []
+    if held:
+        yield pa.concat_tables(held).combine_chunks()
 
 
 def _places(values: pa.ChunkedArray, names: list[str]) -> pa.ChunkedArray:

@@ -10,7 +10,8 @@ FRONT = {name: f"front-{name}.arrow" for name in ("queue", "distribution", "outc
 #: Name of a baseline -> the samples that it is made of, what it is in words, and the steps that a
 #: comparison with it begins with.
 BASELINES = "baselines.json"
-#: The samples once more, uncompressed: some rows anywhere are a few reads, not a whole scan.
+#: The samples once more, uncompressed: some rows anywhere are a few reads, and to go through all
+#: takes a quarter of the time. What `Tables` reads; `SAMPLES` is for other tools.
 ROWS = "rows.arrow"
 ATTRIBUTIONS, EMBEDDINGS = "attributions.parquet", "embeddings.parquet"
 #: Attributions of each sample by merchant, kind of merchant, field and time (`groups.py`).

@@ -164,7 +164,7 @@ class Portfolio:
     def find_users(self, text: str, limit: int = 20) -> list[str]:
         """User ids that hold a literal text, any case."""
         frame = self._tables.ask(
-            """SELECT DISTINCT user_id FROM read_parquet($samples)
+            """SELECT DISTINCT user_id FROM samples
                WHERE contains(lower(user_id), lower($text)) ORDER BY user_id LIMIT $limit""",
             text=text,
             limit=limit,
@@ -174,7 +174,7 @@ class Portfolio:
     def unknown_users(self, ids: Sequence[str]) -> list[str]:
         """Those of some user ids that are not in the workspace, in their order."""
         found = self._tables.ask(
-            """SELECT DISTINCT user_id FROM read_parquet($samples)
+            """SELECT DISTINCT user_id FROM samples
                WHERE user_id IN (SELECT unnest($ids::VARCHAR[]))""",
             ids=list(ids),
         )

@@ -28,7 +28,7 @@ def summarise(tables: Tables, about: StoreManifest, name: str) -> Summary:
                   count(disagreement) AS explained_twice,
                   coalesce(max(abs(delta)), 0) AS max_delta,
                   coalesce(avg((abs(delta) <= $tolerance)::INTEGER), 1) AS additive
-           FROM read_parquet($samples)""",
+           FROM samples""",
         tolerance=TOLERANCE,
     )
     merchants = tables.one("SELECT count(DISTINCT merchant) AS n FROM read_parquet($merchants)")

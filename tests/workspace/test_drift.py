@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from lbsf_core.workspace import Workspace
+from lbsf_core.workspace.build import write_samples
 from lbsf_core.workspace.checked import Checked
 from lbsf_core.workspace.cohorts import FEATURES, shifts
 from lbsf_core.workspace.drift import drift
-from lbsf_core.workspace.layout import SAMPLES
 from lbsf_core.workspace.queries import Tables
 
 
@@ -34,7 +35,7 @@ def samples(month: str, part: str, count: int, *, low: float = 2.0, seed: int = 
 
 
 def tables(folder: Path, *frames: pd.DataFrame) -> Tables:
-    pd.concat(frames, ignore_index=True).to_parquet(folder / SAMPLES, index=False)
+    write_samples(pa.Table.from_pandas(pd.concat(frames, ignore_index=True)), folder)
     return Tables(Checked(folder, {}))
 
 

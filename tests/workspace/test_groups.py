@@ -33,10 +33,13 @@ def source(tiny_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return out
 
 
-@pytest.fixture(scope="module")
-def groups(source: Path) -> Path:
-    out = source.with_name("groups.arrow")
-    write_groups(source, out)
+@pytest.fixture(scope="module", params=[5, module.BATCH])
+def groups(source: Path, request: pytest.FixtureRequest) -> Path:
+    """Written in batches of few samples, and in one."""
+    out = source.with_name(f"groups-{request.param}.arrow")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "BATCH", request.param)
+        write_groups(source, out)
     return out
 
 
@@ -84,6 +87,19 @@ def test_every_sample_has_one_row(groups: Path, source: Path) -> None:
     rows = pq.read_table(source).to_pandas()
     one = rows[rows["sample"] == 3].groupby("kind")["attribution"].sum()
     np.testing.assert_allclose(table["of_kind"][3].as_py(), one.sort_index(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("batch", [1, 5, 20])
+def test_a_batch_holds_as_many_samples_as_are_read_well_together(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr(module, "BATCH", batch)
+    write_groups(source, tmp_path / "groups.arrow")
+    file = pa.ipc.open_file(str(tmp_path / "groups.arrow"))
+    sizes = [len(file.get_batch(at)) for at in range(file.num_record_batches)]
+    assert sum(sizes) == 60 and len(sizes) > 1
+    # A part of the file that they come from, of 37 rows, holds a handful of samples.
+    assert all(batch <= size < batch + 20 for size in sizes[:-1])
 
 
 def test_nobody_has_no_groups(groups: Path, users: pa.ChunkedArray) -> None:

@@ -482,7 +482,7 @@ def test_fault_20_a_flipped_bit_is_refused(tiny_workspace: Path, tmp_path: Path,
     ("name", "before", "asks"),
     [
         ("summary.json", (), lambda w: w.summary()),
-        ("samples.parquet", ("summary", "queue"), lambda w: w.count(SampleFilter(pd_max=0.5))),
+        ("rows.arrow", ("summary", "queue"), lambda w: w.count(SampleFilter(pd_max=0.5))),
         ("rows.arrow", ("summary", "queue"), lambda w: w.queue(offset=50)),
         ("front-queue.arrow", ("summary",), lambda w: w.queue()),
         ("front-outcomes.arrow", ("queue",), lambda w: w.thresholds()),
@@ -529,7 +529,7 @@ def test_verified_when_read_every_file_is_compared_once(tiny_workspace: Path, mo
     first = ["front-outcomes.arrow", "front-queue.arrow", "summary.json"]
     assert sorted(compared) == first
     workspace.queue(sort="user_id")
-    assert sorted(compared) == sorted([*first, "rows.arrow", "samples.parquet"])
+    assert sorted(compared) == sorted([*first, "rows.arrow"])
     before, answers = len(compared), iter((True, False))
     workspace.checked.all(lambda: next(answers))
     assert len(compared) == before + 1, "one, until it is told not to go on"
