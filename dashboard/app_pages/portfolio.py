@@ -22,6 +22,8 @@ from dashboard.components.formats import day, plural
 from lbsf_core.workspace import SampleFilter, Summary
 
 PAGE = 50
+#: In the session's state: the filter, but for a part of the user's id, that the page is drawn for.
+DRAWN = "portfolio_of"
 
 
 def main() -> None:
@@ -40,17 +42,34 @@ def main() -> None:
             icon="inbox",
         )
         return
+    st.session_state.pop(DRAWN, None)
+    anyone = _find(source, summary)
+    if anyone is not None and state.ask(source, "count", anyone):
+        _threshold(source, anyone, summary)
+
+
+@st.fragment
+@shell.guarded()  # an error in here does not come out to the page
+def _find(source: state.Source, summary: Summary) -> SampleFilter | None:
+    """The filters and the queue, which run by themselves: who looks for a user by a part of the
+    id, or turns a page, asks nothing about the threshold.
+
+    Returns:
+        The filter, but for that part of the id; None where the queue could not be shown.
+    """
     where = filters.queue_filters(summary)
+    anyone = replace(where, user="")
+    if st.session_state.setdefault(DRAWN, anyone) != anyone:
+        st.rerun()  # the threshold is about others now
     matching = state.ask(source, "count", where)
-    if not matching:
+    if matching:
+        _queue(source, where, matching, summary)
+    else:
         states.empty(
             f"No sample matches: {filters.in_words(where)}",
             "Clear a filter, or search for a shorter part of a name. `%` and `_` mean themselves.",
         )
-        return
-    _queue(source, where, matching, summary)
-    # Who looks for one user by a part of the id asks nothing about those whose ids hold it too.
-    _threshold(source, replace(where, user=""), summary)
+    return anyone
 
 
 def _in_words(summary: Summary) -> str:

@@ -271,9 +271,11 @@ class Workspace(Portfolio, Nearest, Questions):
         from lbsf_core.workspace.groups import stored_groups
 
         of = [None if chosen is None else self._tables.kept(chosen) for chosen in several]
-        known = [numbers for numbers in of if numbers is not None]
-        union = np.unique(np.concatenate(known)) if len(known) == len(of) else None
         users = self._tables.samples["user_id"]
+        wanted = np.zeros(len(users), dtype=bool)
+        for numbers in of:
+            wanted[slice(None) if numbers is None else numbers] = True
+        union = None if wanted.all() else np.flatnonzero(wanted)
         groups = stored_groups(self.checked.path(GROUPS), by, union, users)
         if groups is None:
             return [pd.DataFrame(columns=["group", "samples"]) for _ in of]

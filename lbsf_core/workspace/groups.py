@@ -45,7 +45,7 @@ BATCH = 16_384
 RUNS = 4
 _KINDS, _MERCHANTS = b"kinds", b"merchants"
 #: Values of merchants that are held before they are added up.
-_HELD = 1 << 22
+_HELD = 1 << 20
 #: Columns of the attributions that are added up by days before the cutoff.
 _TIMES = [f"{what}:{band}" for what in ("time", "payments") for band in BANDS]
 

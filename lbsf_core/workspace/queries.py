@@ -220,10 +220,10 @@ def where(chosen: SampleFilter) -> tuple[str, dict[str, Any]]:
         conditions.append(sql)
         parameters.update(values)
 
-    if chosen.user.lower() != chosen.user.upper():
-        add("contains(lower(user_id), lower($user))", user=chosen.user)
-    elif chosen.user:  # without a letter, like most ids: half the time
-        add("contains(user_id, $user)", user=chosen.user)
+    if chosen.user:
+        plain = chosen.user.lower() == chosen.user.upper()  # no letter: half the time
+        holds = "contains(user_id, $user)" if plain else "contains(lower(user_id), lower($user))"
+        add(holds, user=chosen.user)
     for number, merchant in enumerate(chosen.merchants):  # paid at each of them
         add(
             "sample IN (SELECT sample FROM read_parquet($$) "
