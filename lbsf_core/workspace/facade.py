@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
-import pyarrow.compute as pc
 
 from lbsf_core.errors import UnknownUserError, WorkspaceError
 from lbsf_core.explain.result import TOLERANCE
@@ -129,8 +128,7 @@ class Workspace(Portfolio, Nearest, Questions):
         Raises:
             UnknownUserError: the user is not in the workspace.
         """
-        theirs = pc.indices_nonzero(pc.equal(self._tables.samples["user_id"], user_id))
-        rows = self._tables.records(theirs.to_pylist(), _OF_A_CASE)
+        rows = self._tables.records(self._tables.of_user(user_id), _OF_A_CASE)
         if not rows:
             raise UnknownUserError(
                 f"User '{user_id}' is not in this workspace. Search for part of the id in the "

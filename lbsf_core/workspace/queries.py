@@ -8,6 +8,7 @@ settings are locked, so that no text from the data can reach a file.
 from __future__ import annotations
 
 import mmap
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -155,6 +156,23 @@ class Tables:
         rows = self.taken(pa.array(samples, pa.int64()), columns)
         found: list[dict[str, Any]] = rows.to_pylist()
         return found
+
+    def of_user(self, user_id: str) -> Sequence[int]:
+        """Numbers of a user's samples, ascending."""
+        ids = self.samples["user_id"]
+        if not self._users_ascend:
+            found: list[int] = pc.indices_nonzero(pc.equal(ids, user_id)).to_pylist()
+            return found
+        rows = range(len(ids))
+        first = bisect_left(rows, user_id, key=lambda row: str(ids[row]))
+        end = bisect_right(rows, user_id, first, key=lambda row: str(ids[row]))
+        return rows[first:end]
+
+    @cached_property
+    def _users_ascend(self) -> bool:
+        """Whether samples lie by user id, as `lbsf fold` writes them: looked at once."""
+        ids = self.samples["user_id"].combine_chunks()
+        return bool(pc.all(pc.less_equal(ids[:-1], ids[1:])).as_py())
 
     def order(self, chosen: SampleFilter, sort: str, *, descending: bool) -> npt.NDArray[np.int32]:
         """Numbers of the samples that a filter keeps, sorted; the last few answers are kept."""

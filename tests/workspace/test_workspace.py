@@ -286,6 +286,17 @@ def test_rows_anywhere_are_those_of_the_table(tiny_workspace: Path) -> None:
         kept[0] = 1  # it is kept for whoever asks next
 
 
+@pytest.mark.parametrize("ascending", [True, False])
+def test_whose_samples_are_found_wherever_they_lie(tmp_path: Path, ascending: bool) -> None:
+    ids = ["b", "a", "é", "𝄞", "a", "ab", "b", "", "z", "ﬀ", "a"]
+    ids = sorted(ids) if ascending else ids
+    write_samples(pa.table({"user_id": pa.array(ids, pa.large_string())}), tmp_path)
+    tables = Tables(Checked(tmp_path, {}))
+    assert tables._users_ascend == ascending
+    for asked in {*ids, "aa", "c", "zz", "\U0010ffff"}:
+        assert list(tables.of_user(asked)) == [n for n, one in enumerate(ids) if one == asked]
+
+
 def test_the_queue_begins_with_whom_the_methods_disagree_about(tiny_workspace: Path) -> None:
     workspace = Workspace.open(tiny_workspace)
     found = workspace.queue(sort="disagreement", limit=60)["disagreement"].to_numpy()
