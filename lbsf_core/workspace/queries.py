@@ -109,8 +109,9 @@ class Tables:
             parameters: values, by name.
         """
         used = {k: self._file(k) for k in self.files if f"${k}" in sql}
+        known = {"samples": self.samples, **tables} if "samples" in sql else tables
         with self._connection.cursor() as cursor:
-            for name, table in {"samples": self.samples, **tables}.items():
+            for name, table in known.items():
                 cursor.register(name, table)  # with this cursor alone
             # Through Arrow: DuckDB's own data frames trip over pandas 3 deprecations.
             found = cursor.sql(sql, params=used | parameters).to_arrow_table()
