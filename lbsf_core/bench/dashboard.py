@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from lbsf_core.config import FoldConfig
 from lbsf_core.demo import prepare, sample_data
+from lbsf_core.errors import LbsfError
 from lbsf_core.fold.fold import fold
 from lbsf_core.machine import machine, python_rate
 from lbsf_core.payments.simulate import simulate
@@ -34,13 +35,12 @@ YEARS = 0.75
 CROWD = 500
 #: Samples of each of two cohorts, at most.
 COHORT = 50_000
-#: Two cohorts of half the samples each: the earlier cutoff, whose label nobody knew, and the later.
-COHORTS = {
-    "a_band": BANDS,
-    "a_label": ["No label yet"],
-    "b_band": BANDS,
-    "b_label": ["Good", "Bad"],
-}
+#: Two cohorts, by the words of the page and by label: of half the samples each, the earlier cutoff,
+#: whose label nobody knew, and the later; where all are labelled, the good and the bad.
+COHORTS = (
+    ((["No label yet"], ("unknown",)), (["Good", "Bad"], ("good", "bad"))),
+    ((["Good"], ("good",)), (["Bad"], ("bad",))),
+)
 
 
 def bench_dashboard(
@@ -116,20 +116,29 @@ def _spread(workspace: Workspace, count: int) -> list[str]:
 
 
 def _cohorts(workspace: Workspace, most: int = COHORT) -> tuple[dict[str, Any], list[int]]:
-    """The parameters of two cohorts, and their sizes; of too many samples, those that pay least."""
+    """The parameters of two cohorts, and their sizes; of too many samples, those that pay least.
+
+    Raises:
+        LbsfError: of no two labels there are samples.
+    """
 
     def sizes(payments: int | None) -> list[int]:
-        labels = (("unknown",), ("good", "bad"))
-        return [workspace.count(SampleFilter(labels=one, payments_max=payments)) for one in labels]
+        return [workspace.count(SampleFilter(labels=of, payments_max=payments)) for of in labels]
 
-    whole = sizes(None)
+    for pair in COHORTS:
+        words, labels = zip(*pair, strict=True)
+        if all(whole := sizes(None)):
+            break
+    else:
+        raise LbsfError(f"{workspace.path.name}: no two labels have samples; nobody to compare.")
+    query = {"a_band": BANDS, "a_label": words[0], "b_band": BANDS, "b_label": words[1]}
     if max(whole) <= most:
-        return COHORTS, whole
+        return query, whole
     low, high = 0, int(workspace.queue(sort="payments", limit=1)["payments"].iloc[0])
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if max(sizes(middle)) <= most else (low, middle)
-    return COHORTS | {"a_max": low, "b_max": low}, sizes(low)
+    return query | {"a_max": low, "b_max": low}, sizes(low)
 
 
 def large(folder: Path, samples: int, progress: Progress | None = None, *, tiles: int = 1) -> Path:

@@ -44,12 +44,14 @@ def read(path: str | Path) -> list[dict[str, Any]]:
 
 
 def table(entries: list[dict[str, Any]]) -> str:
-    """The latest measurement of every bench as Markdown, with the one before and the change."""
+    """The latest measurement of every bench as Markdown, with the one before on such a processor
+    and the change since."""
     lines = []
     for bench in dict.fromkeys(entry["bench"] for entry in entries):
-        own = [entry for entry in entries if entry["bench"] == bench]
-        last, before = own[-1], dict(_figures(own[-2])) if len(own) > 1 else {}
+        *earlier, last = [entry for entry in entries if entry["bench"] == bench]
         about = last["machine"]
+        alike = [entry for entry in earlier if _processor(entry) == _processor(last)]
+        before = dict(_figures(alike[-1])) if alike else {}
         lines += [
             f"## {bench}",
             "",
@@ -65,6 +67,11 @@ def table(entries: list[dict[str, Any]]) -> str:
             lines.append(f"| {name} | {_number(value)} | {_number(old)} | {change} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def _processor(entry: dict[str, Any]) -> tuple[Any, Any]:
+    """On what an entry was measured: from one kind of processor to another is no change of ours."""
+    return entry["machine"].get("cpu"), entry["machine"].get("cores")
 
 
 def _figures(entry: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, float]]:

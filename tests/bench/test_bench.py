@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ import torch
 from typer.testing import CliRunner
 
 from lbsf_core.bench import bench_explain, bench_fold, bench_score, bench_train, frontier
-from lbsf_core.bench.dashboard import COHORTS, WINDOW_DAYS, _cohorts, large
+from lbsf_core.bench.dashboard import WINDOW_DAYS, _cohorts, large
 from lbsf_core.bench.data import write_payments
 from lbsf_core.bench.e2e import bench_e2e, run_command
 from lbsf_core.bench.explain import _against_timeshap, ask_timeshap, default_timeshap
@@ -123,6 +124,12 @@ def test_history_shows_a_regression(tmp_path: Path) -> None:
     assert "| payments_per_s | 1,500,000 | 2,000,000 | -25% |" in made
     assert "| inner a | 0.5 | 0.5 | +0% |" in made
     assert "| median_ms | 4 |  |  |" in made
+    # Another processor is no change of ours: it is held against the last one of its kind.
+    for cpu, rate in (("y", 3_000_000), ("x", 1_800_000)):
+        keep(path, "fold", {"payments_per_s": rate, "machine": machine | {"cpu": cpu}})
+        made = table(read(path))
+        assert ("| payments_per_s | 3,000,000 |  |  |" in made) == (cpu == "y")
+    assert "| payments_per_s | 1,800,000 | 1,500,000 | +20% |" in made
     path.write_text("no\n")
     with pytest.raises(LbsfError, match="line 1"):
         read(path)
@@ -279,8 +286,18 @@ def test_a_workspace_of_tiles_is_its_users_again_under_other_names(tmp_path: Pat
     # Two cohorts of so many at most are compared, whatever the size of the whole.
     workspace = Workspace.open(thrice)
     chosen, sizes = _cohorts(workspace, most=60)
-    assert chosen == COHORTS and sizes[0] == 60
+    assert chosen["a_label"] == ["No label yet"] and "a_max" not in chosen and sizes[0] == 60
     chosen, sizes = _cohorts(workspace, most=30)
     kept = many[many["payments"] <= chosen["a_max"]]
     assert sizes[0] == (kept["label"] == "unknown").sum() and sum(sizes) == len(kept)
     assert 15 <= max(sizes) <= 30
+
+
+def test_where_all_are_labelled_the_good_and_the_bad_are_compared() -> None:
+    known = {("unknown",): 0, ("good", "bad"): 10, ("good",): 7, ("bad",): 3}
+    workspace = Mock(count=lambda chosen: known[chosen.labels])
+    chosen, sizes = _cohorts(workspace)
+    assert (chosen["a_label"], chosen["b_label"], sizes) == (["Good"], ["Bad"], [7, 3])
+    known["bad",] = 0
+    with pytest.raises(LbsfError, match="nobody to compare"):
+        _cohorts(workspace)
