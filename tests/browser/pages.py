@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import parse_qs, urlparse
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, WebSocket, expect
 
 # A busy machine may take long to draw; a wrong page stays wrong however long one waits.
 expect.set_options(timeout=20_000)
@@ -33,6 +33,17 @@ def visit(page: Page, address: str) -> None:
     """Open an address and wait for its page."""
     page.goto(address)
     idle(page)
+
+
+def listen(page: Page) -> list[int]:
+    """Sizes of what the server says to a page that is opened after this, as it comes."""
+    said: list[int] = []
+
+    def hear(socket: WebSocket) -> None:
+        socket.on("framereceived", lambda words: said.append(len(words)))
+
+    page.on("websocket", hear)
+    return said
 
 
 def link(page: Page) -> dict[str, str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, WebSocket, expect
+from playwright.sync_api import Page, expect
 
-from tests.browser.pages import HEADER, ROW, bars, click, idle, link, open_row, visit
+from tests.browser.pages import HEADER, ROW, bars, click, idle, link, listen, open_row, visit
 
 pytestmark = pytest.mark.browser
 
@@ -17,12 +17,7 @@ TICKS = 20
 
 def test_a_click_draws_the_lanes_and_their_panel_alone(page: Page, demo: str):
     """The server says again what follows the selection, and nothing of the rest of the page."""
-    said: list[int] = []
-
-    def hear(socket: WebSocket) -> None:
-        socket.on("framereceived", lambda words: said.append(len(words)))
-
-    page.on("websocket", hear)
+    said = listen(page)
     visit(page, demo)
     open_row(page, 0)
     page.reload()

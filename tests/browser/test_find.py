@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, WebSocket, expect
+from playwright.sync_api import Page, expect
 
-from tests.browser.pages import choose, idle, link, open_row, visit
+from tests.browser.pages import choose, idle, link, listen, open_row, visit
 
 pytestmark = pytest.mark.browser
 
@@ -30,12 +30,7 @@ def approved(page: Page) -> str:
 
 def test_a_search_draws_the_queue_alone(page: Page, demo: str):
     """The server says the queue again, and nothing of the threshold."""
-    said: list[int] = []
-
-    def hear(socket: WebSocket) -> None:
-        socket.on("framereceived", lambda words: said.append(len(words)))
-
-    page.on("websocket", hear)
+    said = listen(page)
     visit(page, demo)
     whole, before = len(said), approved(page)
     said.clear()
