@@ -212,8 +212,9 @@ def _in_runs(
 
     ends = [batches * at // RUNS for at in range(RUNS + 1)]
     parts = [range(*ends[at : at + 2]) for at in range(RUNS)]
-    if batches == 1:
-        return [read(part) for part in parts]
+    parts = [part for part in parts if part] or parts[:1]
+    if len(parts) == 1:
+        return [read(parts[0])]
     with ThreadPoolExecutor(min(RUNS, cores())) as pool:
         return list(pool.map(read, parts))
 
