@@ -117,6 +117,13 @@ def in_use(model: LBSF) -> LBSF:
     return model.eval() if model.training else model
 
 
+def whole_logits(model: LBSF, batch: FoldedBatch) -> Floats:
+    """(B,) logits of default by a whole forward pass, without gradients."""
+    with torch.inference_mode():
+        logits: Floats = in_use(model)(batch).cpu().double().numpy()
+    return logits
+
+
 def looked(model: LBSF, fused: Tensor, statistics: Tensor, layout: Layout) -> Attention:
     """Where `LBSF.forward_with_attention` looks, of payments that are encoded already.
 

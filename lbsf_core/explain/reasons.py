@@ -46,6 +46,9 @@ LEAST_SHARE = 0.2
 MOST_SHARED = 0.5
 #: A narrower fact (fewer of the same payments) is preferred if it has this share of the effect.
 NARROW = 0.8
+#: How far a PD may be below the threshold for the facts to be looked for: a pass with them and one
+#: without give it with other last digits.
+CLOSE = 1e-5
 #: Candidates of a side that are tried together with those chosen before: those of most effect.
 TRIED = 24
 
@@ -143,11 +146,17 @@ def reasons(
     limit = base_rate(bundle) if threshold is None else threshold
     calibration = Calibration(**bundle.calibration)
     removals = Removals(bundle.model, batch)
-    whole = float(removals.logits([np.zeros(0, dtype=np.int64)])[0])
+    nothing = np.zeros(0, dtype=np.int64)
+    found: list[Candidate] = []
+    if always or calibration.pd(removals.logits([nothing])[0]) >= limit - CLOSE:
+        found = candidates(batch, catalogue, kinds)
+    logits = removals.logits([nothing, *(one.rows for one in found)])
+    whole = float(logits[0])
     pd = float(calibration.pd(whole))
     given = always or pd >= limit
-    found = candidates(batch, catalogue, kinds) if given else []
-    lone = whole - removals.logits([one.rows for one in found])
+    if not given:
+        found, logits = [], logits[:1]
+    lone = whole - logits[1:]
     words = _Words(batch, catalogue, kinds, language)
     sides = _answered(removals, [choose(found, whole, lone, sign) for sign in SIDES])
     # The proof that counts is a full refold; what it does not bear out is not said.

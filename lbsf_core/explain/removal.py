@@ -21,7 +21,8 @@ import numpy.typing as npt
 import torch
 
 from lbsf_core.errors import LbsfError
-from lbsf_core.explain.attention import in_use
+from lbsf_core.explain.alike import Alike
+from lbsf_core.explain.attention import in_use, whole_logits
 from lbsf_core.explain.baselines import EMPTY, Baseline
 from lbsf_core.explain.result import Explanation, assemble
 from lbsf_core.explain.shapley import TOP, Game, Masks, Shapley, orders, shapley, unstable
@@ -29,7 +30,6 @@ from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.model.bundle import Bundle
 from lbsf_core.model.lbsf import LBSF, States
 from lbsf_core.score.calibration import Calibration
-from lbsf_core.score.scorer import batch_logits
 
 Floats = npt.NDArray[np.float64]
 
@@ -252,15 +252,18 @@ def segment_logits(model: LBSF, states: States, masks: Masks) -> Floats:
     order = np.argsort(sizes, kind="stable")  # like sizes share a pass
     runs = np.cumsum(sizes[order]) // PASS_SEGMENTS
     found = np.empty(len(masks))
+    device = states.vectors.device
     with torch.inference_mode():
+        alike = Alike.of(model, states, torch.from_numpy(masks).to(device))
+        rest = model if alike is None else alike.rest
         for part in np.split(order, np.flatnonzero(np.diff(runs)) + 1):
-            some = masks[part]
-            rows = torch.from_numpy(np.nonzero(some)[1]).to(states.vectors.device)
+            some = torch.from_numpy(masks[part]).to(device)
+            rows = some.nonzero()[:, 1]
             ends = np.concatenate([[0], np.cumsum(sizes[part])]).astype(np.int64)
-            totals = torch.from_numpy(some).to(states.sums) @ states.sums
-            offsets = torch.from_numpy(ends).to(rows.device)
-            vectors, days = states.vectors[rows], states.days[rows]
-            logits = model.logits_of_segments(vectors, days, offsets, totals)
+            totals = some.to(states.sums) @ states.sums
+            offsets = torch.from_numpy(ends).to(device)
+            vectors = states.vectors[rows] if alike is None else alike.of_histories(some)
+            logits = rest.logits_of_segments(vectors, states.days[rows], offsets, totals)
             found[part] = logits.cpu().double().numpy()
     return found
 
@@ -274,7 +277,7 @@ def refolds(model: LBSF, batch: FoldedBatch) -> Game:
         for begin in range(0, len(masks), step):
             some = masks[begin : begin + step]
             copies = batch.select(np.zeros(len(some), dtype=np.int64))
-            parts.append(batch_logits(model, [copies.keep(some.ravel())]))
+            parts.append(whole_logits(model, copies.keep(some.ravel())))
         return np.concatenate(parts) if parts else np.zeros(0)
 
     return logits

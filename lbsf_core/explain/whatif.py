@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 from lbsf_core.errors import EditError
-from lbsf_core.explain.attention import in_use
+from lbsf_core.explain.attention import whole_logits
 from lbsf_core.explain.edits import Edit, Edited, apply
 from lbsf_core.fold.batch import DAY, FoldedBatch
 from lbsf_core.model.bundle import Bundle
@@ -59,8 +58,7 @@ class WhatIf:
 
 def logit_of(bundle: Bundle, batch: FoldedBatch) -> float:
     """The logit of one sample, by a whole forward pass."""
-    with torch.inference_mode():
-        return float(in_use(bundle.model)(batch)[0])
+    return float(whole_logits(bundle.model, batch)[0])
 
 
 def what_if(
@@ -137,8 +135,7 @@ def score_history(
     start = np.iinfo(np.int64).min if window_days is None else limit - round(window_days * DAY)
     kept = copies.keep((copies.timestamps < limit) & (copies.timestamps >= start))
     kept = replace(kept, cutoffs=cutoffs)
-    with torch.inference_mode():
-        logits = in_use(bundle.model)(kept).double().cpu().numpy()
+    logits = whole_logits(bundle.model, kept)
     pds = Calibration(**bundle.calibration).pd(logits)
     return [
         Standing(
