@@ -250,12 +250,13 @@ def segment_logits(model: LBSF, states: States, masks: Masks) -> Floats:
     """(C,) logits of users made of the segments where the (C, V) masks are true."""
     sizes = masks.sum(axis=1)
     order = np.argsort(sizes, kind="stable")  # like sizes share a pass
-    runs = np.cumsum(sizes[order]) // PASS_SEGMENTS
     found = np.empty(len(masks))
     device = states.vectors.device
     with torch.inference_mode():
         alike = Alike.of(model, states, torch.from_numpy(masks).to(device))
         rest = model if alike is None else alike.rest
+        held = sizes if alike is None else np.maximum(sizes, len(states) // 2)  # see `of_histories`
+        runs = np.cumsum(held[order]) // PASS_SEGMENTS
         for part in np.split(order, np.flatnonzero(np.diff(runs)) + 1):
             some = torch.from_numpy(masks[part]).to(device)
             rows = some.nonzero()[:, 1]
