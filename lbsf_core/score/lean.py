@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -152,9 +153,14 @@ class Lean:
     def logits_of(self, states: States, user_offsets: Ints) -> Floats:
         """(B,) logits of users put together from the states of their segments."""
         with torch.inference_mode():
-            totals = segment_sum(states.sums, torch.from_numpy(user_offsets))
-            found = self._related.logits(states.vectors, states.days, user_offsets, totals)
+            found = self._related.logits(*_of_users(states, user_offsets))
             return found.double().numpy()
+
+    def representations(self, batch: FoldedBatch) -> npt.NDArray[np.float32]:
+        """(B, U) what the head reads of users, as `LBSF.represent` gives it."""
+        with torch.inference_mode():
+            found = self._related.users(*_of_users(self.states(batch), batch.user_offsets))
+            return found.numpy()
 
     def states(self, batch: FoldedBatch) -> States:
         """The states of the S segments of a batch, as `LBSF.segment_states` gives them."""
@@ -253,6 +259,12 @@ class Lean:
             parts += [found[:, : RHYTHM - 1], -np.expm1(-2.0 * found[:, :1])]
         every = np.concatenate([*parts, found[:, RHYTHM - 1 :]], axis=1)
         return torch.from_numpy(every.reshape(len(every), every.shape[1] * len(DAYS)))
+
+
+def _of_users(states: States, user_offsets: Ints) -> tuple[Tensor, Tensor, Ints, Tensor]:
+    """What `Related` is given of users."""
+    totals = segment_sum(states.sums, torch.from_numpy(user_offsets))
+    return states.vectors, states.days, user_offsets, totals
 
 
 class _Read:

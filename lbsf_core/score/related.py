@@ -146,7 +146,13 @@ class Related:
         self._sizes = [len(part.segment_mean) for part in parts]
 
     def logits(self, vectors: Tensor, days: Tensor, offsets: Ints, totals: Tensor) -> Tensor:
-        """(B,) logits of users.
+        """(B,) logits of users; see `users`."""
+        model, users = self.model, self._users(vectors, days, offsets, totals)
+        logits: Tensor = model.head(model.forecast(users))[: len(offsets) - 1, 0]
+        return logits
+
+    def users(self, vectors: Tensor, days: Tensor, offsets: Ints, totals: Tensor) -> Tensor:
+        """(B, U) what the head reads of users.
 
         Args:
             vectors: (S, D) merchant vectors before relations, user by user.
@@ -154,6 +160,10 @@ class Related:
             offsets: (B + 1,) where each user's merchants begin.
             totals: (B, K) sums over each user's segments.
         """
+        return self._users(vectors, days, offsets, totals)[: len(offsets) - 1]
+
+    def _users(self, vectors: Tensor, days: Tensor, offsets: Ints, totals: Tensor) -> Tensor:
+        """The same, and rows behind them that nobody is in; see `in_fours`."""
         model, count, width = self.model, len(offsets) - 1, self.model.config.width
         if model.meetings is not None and len(vectors):
             counts = torch.from_numpy(offsets)
@@ -170,8 +180,7 @@ class Related:
             self._pooling(merchants, at, self._none, users[first:last])
         totals = functional.pad(totals, (0, 0, 0, len(users) - count))
         parts = torch.split(totals.to(users.dtype), self._sizes, dim=1)
-        logits: Tensor = model.head(model.forecast(model.join(users, parts)))[:count, 0]
-        return logits
+        return model.join(users, parts)
 
 
 def _norm(rows: Tensor, gain: Vector, bias: Vector, later: Vector, normed: Tensor) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,9 @@ from lbsf_core.model.fields import TextEncoder
 from lbsf_core.model.lbsf import LBSF
 from lbsf_core.score.scorer import batch_logits
 from lbsf_core.score.table import score_table
+
+if TYPE_CHECKING:
+    from lbsf_core.score.lean import Lean
 
 #: Texts that are remembered while a store is scored: about 160 MB for each field of texts.
 TEXTS = 262_144
@@ -127,11 +130,17 @@ def in_batches(
 
 def scoring(model: LBSF, payments: int) -> Ask:
     """What gives the logits of a batch, where so many payments are scored in all."""
-    if payments >= LEAN_FROM and model.device.type == "cpu" and model.gates.dtype == torch.float32:
-        from lbsf_core.score.lean import Lean  # loads a compiler
+    loops = compiled(model, payments)
+    return loops.logits if loops else lambda batch: batch_logits(model, [batch])
 
-        return Lean(model).logits
-    return lambda batch: batch_logits(model, [batch])
+
+def compiled(model: LBSF, payments: int) -> Lean | None:
+    """The model as compiled loops; None where it, or so many payments, had better do without."""
+    if payments < LEAN_FROM or model.device.type != "cpu" or model.gates.dtype != torch.float32:
+        return None
+    from lbsf_core.score.lean import Lean  # loads a compiler
+
+    return Lean(model)
 
 
 def write_score_parts(parts: Iterable[pa.Table], out: str | Path) -> int:

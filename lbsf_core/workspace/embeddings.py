@@ -22,7 +22,7 @@ from lbsf_core.fold.batch import FoldedBatch
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.model.bundle import Bundle
 from lbsf_core.model.lbsf import LBSF
-from lbsf_core.score.stream import in_batches
+from lbsf_core.score.stream import compiled, in_batches
 from lbsf_core.workspace.layout import EMBEDDINGS, VECTOR, VECTORS
 
 Floats = npt.NDArray[np.float32]
@@ -62,7 +62,9 @@ def write_embeddings(
         fitted = np.concatenate([representations(model, b) for b in _some(store, samples)])
         size = min(VECTOR, *fitted.shape)
         components = PCA(size, random_state=0).fit(fitted)
-        for part, batches in in_batches(store, model, partial(representations, model), progress):
+        loops = compiled(model, int(store.samples["payments"].sum()))
+        ask = loops.representations if loops else partial(representations, model)
+        for part, batches in in_batches(store, model, ask, progress):
             for batch, vectors in batches:
                 found[part.first + batch.samples, :size] = components.transform(vectors)
     numbers = pa.array(np.arange(samples))

@@ -59,6 +59,10 @@ def agree(model: LBSF, batch: FoldedBatch) -> None:
     logits = batch_logits(model, [batch])
     assert len(batch) < 2 or logits.std() > 0.01  # the test would see a difference
     np.testing.assert_allclose(one.logits(batch), logits, atol=2e-5)
+    with torch.no_grad():
+        users, _ = model.represent(model.fused(batch), model.statistics(batch), model.layout(batch))
+    assert one.representations(batch).shape == users.shape
+    np.testing.assert_allclose(one.representations(batch), users, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.model.bundle import Bundle
 from lbsf_core.score import stream
+from lbsf_core.score.lean import Lean
 from lbsf_core.score.scorer import batch_logits
 from lbsf_core.workspace import SampleFilter, Workspace, embeddings, nearest
 from lbsf_core.workspace.embeddings import representations, write_embeddings
@@ -116,6 +117,25 @@ def test_parts_of_a_store_keep_their_place(
     np.testing.assert_allclose(directions(tmp_path), directions(tiny_workspace), atol=1e-4)
     payments = int(store.samples["payments"].sum())
     assert len(done) == 9 and done[-1] == (payments, payments)
+
+
+def test_a_large_store_is_read_by_compiled_loops(
+    tiny_store: Path,
+    tiny_bundle: Path,
+    tiny_workspace: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, asked = FoldedStore.open(tiny_store), []
+    inner = Lean.representations
+    noted = lambda self, batch: asked.extend(batch.samples) or inner(self, batch)  # noqa: E731
+    monkeypatch.setattr(Lean, "representations", noted)
+    write_embeddings(store, Bundle.load(tiny_bundle), tmp_path)
+    assert not asked
+    monkeypatch.setattr(stream, "LEAN_FROM", 1)
+    write_embeddings(store, Bundle.load(tiny_bundle), tmp_path)
+    assert sorted(asked) == list(range(60))
+    np.testing.assert_allclose(directions(tmp_path), directions(tiny_workspace), atol=1e-4)
 
 
 def test_representations_are_what_the_head_reads(workspace: Workspace) -> None:
