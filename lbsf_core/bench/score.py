@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,8 @@ from lbsf_core.model.lbsf import LBSF
 from lbsf_core.score.lean import Lean
 from lbsf_core.score.stream import threads_of_one_core
 
+#: Rows and columns of the matrices whose product is the machine's limit.
+SIZE = 2048
 #: Layers of the flat Transformer: its smallest serious size.
 LAYERS = 2
 #: Payments in one forward pass. Each gets what suits it: a GRU goes through time step by step and
@@ -42,7 +45,7 @@ def bench_score(
     seed: int = 0,
     threads: int | None = None,
 ) -> dict[str, Any]:
-    """Score the same users with LBSF and with flat peers of the same width, in turn.
+    """Score the same users with LBSF and with flat peers of the same width, all lengths in turn.
 
     From a folded batch in memory to logits: encoding of texts, amounts and times included. LBSF as
     `lbsf score` runs it (`score/lean.py`); the peers read payments through the same encoders as
@@ -51,7 +54,8 @@ def bench_score(
     text costs its full price once a round. Weights are random: they cost the same.
 
     Args:
-        lengths: payments of each user, one measurement a length.
+        lengths: payments of each user, one measurement a length, side by side: a machine that
+            becomes faster or slower meanwhile does so for all of them.
         payments: payments scored in a round (at least one user).
         rounds: counted rounds after one that is not; the median counts.
         width: of every model.
@@ -73,12 +77,14 @@ def bench_score(
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
-        rate = matmul_rate()
-        found: dict[str, Any] = {}
-        for length in lengths:
-            one = _bench_length(length, max(1, payments // length), rounds, width, seed)
-            one["matmul_share"] = _three(one["lbsf"] * one["flops_per_payment"] / rate)
-            found[str(length)] = one
+        every = {each: _Runs.of(each, max(1, payments // each), width, seed) for each in lengths}
+        products = []
+        for _ in range(rounds + 1):
+            products.append(_product())
+            for one in every.values():
+                one.run()
+        rate = 2 * SIZE**3 / min(products[1:])
+        found: dict[str, Any] = {str(each): one.found(rate) for each, one in every.items()}
         about = {"rounds": rounds, "payments": payments, "width": width, "layers": LAYERS}
         about["threads"] = torch.get_num_threads()
         measured = {"matmul_gflops": round(rate / 1e9, 1)}
@@ -87,45 +93,75 @@ def bench_score(
     return found | {"machine": machine() | about | measured}
 
 
-def matmul_rate(size: int = 2048, rounds: int = 5) -> float:
-    """Floating-point operations a second of a large fp32 matrix product: the best of some."""
-    left, right = torch.randn(size, size), torch.randn(size, size)
+def _product() -> float:
+    """Seconds of a large fp32 matrix product: the best of three."""
+    left, right = torch.randn(SIZE, SIZE), torch.randn(SIZE, SIZE)
     seconds = []
-    for _ in range(rounds + 1):
+    for _ in range(3):
         start = time.perf_counter()
         torch.mm(left, right)
         seconds.append(time.perf_counter() - start)
-    return float(2 * size**3 / min(seconds[1:]))
+    return min(seconds)
 
 
-def _bench_length(length: int, users: int, rounds: int, width: int, seed: int) -> dict[str, Any]:
-    batch = folded_users(length, users, seed)
-    torch.manual_seed(seed)
-    config = ModelConfig(width=width)
-    model = LBSF.fit(config, (), batch).eval()
-    peers = {
-        "transformer": FlatPeer(model, TransformerBody(width, config.heads, LAYERS)).eval(),
-        "gru": FlatPeer(model, GRUBody(width, width)).eval(),
-    }
-    passes = {name: list(_passes(batch, length, PASS_PAYMENTS[name])) for name in PASS_PAYMENTS}
-    lean = Lean(model)
-    runs: dict[str, Callable[[], float]] = {"lbsf": lambda: _lean(lean, passes["lbsf"])}
-    for name, peer in peers.items():
-        runs[name] = partial(timed, peer, passes[name])
-        runs[f"{name}_body"] = partial(_body, peer, passes[name])
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds + 1):
-        for name, run in runs.items():
-            seconds[name].append(run())
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        for part in passes["lbsf"]:
-            model(part)
-    payments = users * length
-    rates = {name: payments / statistics.median(taken[1:]) for name, taken in seconds.items()}
-    found: dict[str, Any] = {"flops_per_payment": round(counter.get_total_flops() / payments)}
-    found |= {name: round(rate) for name, rate in rates.items()}
-    others = [name for name in runs if name != "lbsf"]
-    return found | {"ratios": {name: _three(rates["lbsf"] / rates[name]) for name in others}}
+@dataclass(frozen=True)
+class _Runs:
+    """What is timed on users of one length.
+
+    Attributes:
+        payments: of all users.
+        flops: of LBSF's matrix products, a payment.
+        runs: name -> seconds of one run.
+        seconds: name -> what its runs took.
+    """
+
+    payments: int
+    flops: int
+    runs: dict[str, Callable[[], float]]
+    seconds: dict[str, list[float]]
+
+    @classmethod
+    def of(cls, length: int, users: int, width: int, seed: int) -> _Runs:
+        batch = folded_users(length, users, seed)
+        torch.manual_seed(seed)
+        config = ModelConfig(width=width)
+        model = LBSF.fit(config, (), batch).eval()
+        peers = {
+            "transformer": FlatPeer(model, TransformerBody(width, config.heads, LAYERS)).eval(),
+            "gru": FlatPeer(model, GRUBody(width, width)).eval(),
+        }
+        passes = {name: list(_passes(batch, length, PASS_PAYMENTS[name])) for name in PASS_PAYMENTS}
+        lean = Lean(model)
+        runs: dict[str, Callable[[], float]] = {"lbsf": lambda: _lean(lean, passes["lbsf"])}
+        for name, peer in peers.items():
+            runs[name] = partial(timed, peer, passes[name])
+            runs[f"{name}_body"] = partial(_body, peer, passes[name])
+        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+            for part in passes["lbsf"]:
+                model(part)
+        payments = users * length
+        flops = round(counter.get_total_flops() / payments)
+        return cls(payments, flops, runs, {name: [] for name in runs})
+
+    def run(self) -> None:
+        """Each once, in turn."""
+        for name, run in self.runs.items():
+            self.seconds[name].append(run())
+
+    def found(self, rate: float) -> dict[str, Any]:
+        """What `bench_score` says of a length, from all runs but the first.
+
+        Args:
+            rate: floating-point operations a second of large matrix products.
+        """
+        rates = {name: self.payments / statistics.median(s[1:]) for name, s in self.seconds.items()}
+        others = [name for name in self.runs if name != "lbsf"]
+        return {
+            "flops_per_payment": self.flops,
+            **{name: round(each) for name, each in rates.items()},
+            "ratios": {name: _three(rates["lbsf"] / rates[name]) for name in others},
+            "matmul_share": _three(rates["lbsf"] * self.flops / rate),
+        }
 
 
 def _three(value: float) -> float:

@@ -59,11 +59,11 @@ def write_embeddings(
     samples = len(store.samples)
     found = np.zeros((samples, VECTOR), dtype=np.float32)
     if samples > 1:
-        fitted = np.concatenate([representations(model, b) for b in _some(store, samples)])
-        size = min(VECTOR, *fitted.shape)
-        components = PCA(size, random_state=0).fit(fitted)
         loops = compiled(model, int(store.samples["payments"].sum()))
         ask = loops.representations if loops else partial(representations, model)
+        fitted = np.concatenate([ask(batch) for batch in _some(store, samples)])
+        size = min(VECTOR, *fitted.shape)
+        components = PCA(size, random_state=0).fit(fitted)
         for part, batches in in_batches(store, model, ask, progress):
             for batch, vectors in batches:
                 found[part.first + batch.samples, :size] = components.transform(vectors)
