@@ -1,10 +1,11 @@
-"""What a figure was measured on: without it a figure means nothing."""
+"""What a figure was measured on, and what no program is faster than there."""
 
 from __future__ import annotations
 
 import os
 import platform
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,6 +14,9 @@ from typing import Any
 from lbsf_core.cores import cores
 from lbsf_core.memory import TUNABLES
 
+#: Rows and columns of the matrices whose product is measured, and operations of it.
+MATMUL_ROWS = 2_048
+MATMUL_FLOPS = 2 * MATMUL_ROWS**3
 _PACKAGES = ("lbsf", "duckdb", "numpy", "pandas", "pyarrow", "torch")
 
 
@@ -44,6 +48,44 @@ def python_rate(turns: int = 2_000_000, rounds: int = 5) -> float:
             left -= 1
         seconds.append(time.perf_counter() - start)
     return turns / min(seconds)
+
+
+def limits() -> dict[str, float]:
+    """What no program is faster than here, measured now by all of torch's threads; 2 s.
+
+    Returns:
+        "memory_gb_per_s": bytes read and written when memory is copied; "matmul_gflops": of a
+        large fp32 matrix product.
+    """
+    gflops = MATMUL_FLOPS / matmul_seconds() / 1e9
+    return {"memory_gb_per_s": round(_memory_rate() / 1e9, 1), "matmul_gflops": round(gflops, 1)}
+
+
+def matmul_seconds(rounds: int = 3) -> float:
+    """Seconds of a product of `MATMUL_FLOPS` operations: the best of some rounds."""
+    import torch
+
+    left, right = torch.randn(MATMUL_ROWS, MATMUL_ROWS), torch.randn(MATMUL_ROWS, MATMUL_ROWS)
+    return _best(lambda: torch.mm(left, right), rounds)
+
+
+def _memory_rate(size: int = 2**28, rounds: int = 5) -> float:
+    """Bytes a second that a copy of so many bytes reads and writes: the best of some rounds."""
+    import torch
+
+    source = torch.ones(size // 4)
+    target = torch.empty_like(source)
+    return 2 * size / _best(lambda: target.copy_(source), rounds)
+
+
+def _best(run: Callable[[], object], rounds: int) -> float:
+    """Seconds of the shortest run, the first one not counted."""
+    seconds = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
 
 
 def _version(package: str) -> str | None:

@@ -15,7 +15,7 @@ from lbsf_core.bench.contestants import WINDOW_DAYS
 from lbsf_core.bench.data import folded_users, write_payments
 from lbsf_core.config import ModelConfig
 from lbsf_core.errors import LbsfError
-from lbsf_core.machine import machine
+from lbsf_core.machine import limits, machine
 from lbsf_core.model.bundle import Bundle
 from lbsf_core.model.lbsf import LBSF
 
@@ -56,7 +56,7 @@ def bench_e2e(
         "peak_rss_gb": round(max(folding.peak_rss_gb, scoring.peak_rss_gb), 3),
         "payments": payments,
         "users": users,
-        "machine": machine(),
+        "machine": machine() | limits(),
     }
 
 

@@ -25,7 +25,7 @@ from lbsf_core.explain.reasons import reasons
 from lbsf_core.explain.removal import Coalitions
 from lbsf_core.explain.sufficient import sufficient
 from lbsf_core.fold.batch import DAY, FoldedBatch
-from lbsf_core.machine import machine
+from lbsf_core.machine import limits, machine
 from lbsf_core.model.bundle import Bundle
 from lbsf_core.model.fields import signed_log
 from lbsf_core.model.lbsf import LBSF
@@ -113,7 +113,7 @@ def bench_explain(
         **taken,
         **_against_timeshap(timeshap, coalitions, min(rounds, TIMESHAP_ROUNDS), width, seed),
         "explain_all_per_s": many / crowd_s,
-        "machine": machine() | about,
+        "machine": machine() | limits() | about,
     }
 
 

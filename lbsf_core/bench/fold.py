@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 
 from lbsf_core.bench.contestants import CONTESTANTS, LIMIT_ENV, WINDOW_DAYS
 from lbsf_core.bench.data import write_payments
 from lbsf_core.errors import LbsfError
-from lbsf_core.machine import machine
+from lbsf_core.fold.store import PAYMENTS
+from lbsf_core.machine import limits, machine
 
 
 def bench_fold(
@@ -46,7 +48,9 @@ def bench_fold(
 
     Returns:
         payments_per_s (read per second), peak_rss_gb (GiB), cpu_seconds (over all cores: on a busy
-        machine they say more than the clock), the same with "pandas_" and "polars_" before, ratio
+        machine they say more than the clock), bytes_per_payment (of both files, decompressed) and
+        memory_share (of the rate at which this machine copies memory, the share that they take),
+        the same with "pandas_" and "polars_" before, ratio
         and polars_ratio (of the seconds), equal (always true), and what was folded.
 
     Raises:
@@ -64,6 +68,7 @@ def bench_fold(
             for contestant, figures in runs.items():
                 figures.append(_run(contestant, folder, memory_limit))
         kept = _same(folder, who)
+        moved = _bytes(folder / PAYMENTS) + _bytes(folder / "lbsf" / PAYMENTS)
     found: dict[str, Any] = {}
     for contestant, figures in runs.items():
         seconds, cpu = (
@@ -78,7 +83,11 @@ def bench_fold(
         found["ratio"] = round(ours / found["pandas_payments_per_s"], 2)
         found["polars_ratio"] = round(ours / found["polars_payments_per_s"], 2)
         found["equal"] = True
+    most = limits()
+    share = found["payments_per_s"] * moved / payments / most["memory_gb_per_s"] / 1e9
     return found | {
+        "bytes_per_payment": round(moved / payments, 1),
+        "memory_share": float(f"{share:.2g}"),
         "payments": payments,
         "payments_kept": kept,
         "users": users,
@@ -86,7 +95,7 @@ def bench_fold(
         "rounds": rounds,
         "seed": seed,
         "memory_limit": memory_limit,
-        "machine": machine(),
+        "machine": machine() | most,
     }
 
 
@@ -118,6 +127,12 @@ _SAMPLES = """
         epoch_us(window_start), payments, segments, row_start, round(money_in, 2),
         round(money_out, 2), epoch_us(first_payment), epoch_us(last_payment))::HUGEINT)
     FROM read_parquet($path, file_row_number = true)"""
+
+
+def _bytes(path: Path) -> int:
+    """Bytes of a Parquet file's rows, encoded and not compressed: what must be read or written."""
+    about = pq.read_metadata(path)
+    return sum(about.row_group(at).total_byte_size for at in range(about.num_row_groups))
 
 
 def _same(folder: Path, who: Sequence[str]) -> int:

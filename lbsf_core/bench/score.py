@@ -19,14 +19,12 @@ from lbsf_core.config import ModelConfig
 from lbsf_core.errors import LbsfError
 from lbsf_core.evaluate.peers import FlatPeer, GRUBody, TransformerBody
 from lbsf_core.fold.batch import FoldedBatch
-from lbsf_core.machine import machine
+from lbsf_core.machine import MATMUL_FLOPS, limits, machine, matmul_seconds
 from lbsf_core.model.fields import TextEncoder
 from lbsf_core.model.lbsf import LBSF
 from lbsf_core.score.lean import Lean
 from lbsf_core.score.stream import threads_of_one_core
 
-#: Rows and columns of the matrices whose product is the machine's limit.
-SIZE = 2048
 #: Layers of the flat Transformer: its smallest serious size.
 LAYERS = 2
 #: Payments in one forward pass. Each gets what suits it: a GRU goes through time step by step and
@@ -80,28 +78,17 @@ def bench_score(
         every = {each: _Runs.of(each, max(1, payments // each), width, seed) for each in lengths}
         products = []
         for _ in range(rounds + 1):
-            products.append(_product())
+            products.append(matmul_seconds())
             for one in every.values():
                 one.run()
-        rate = 2 * SIZE**3 / min(products[1:])
+        rate = MATMUL_FLOPS / min(products[1:])
         found: dict[str, Any] = {str(each): one.found(rate) for each, one in every.items()}
         about = {"rounds": rounds, "payments": payments, "width": width, "layers": LAYERS}
         about["threads"] = torch.get_num_threads()
-        measured = {"matmul_gflops": round(rate / 1e9, 1)}
+        measured = limits() | {"matmul_gflops": round(rate / 1e9, 1)}
     finally:
         torch.set_num_threads(before)
     return found | {"machine": machine() | about | measured}
-
-
-def _product() -> float:
-    """Seconds of a large fp32 matrix product: the best of three."""
-    left, right = torch.randn(SIZE, SIZE), torch.randn(SIZE, SIZE)
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        torch.mm(left, right)
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from lbsf_core.files import sha256
 from lbsf_core.fold.append import compact
 from lbsf_core.fold.spark import fold_on_spark
 from lbsf_core.fold.store import PAYMENTS, SAMPLES, FoldedStore
-from lbsf_core.machine import machine
+from lbsf_core.machine import limits, machine
 from lbsf_core.score.spark import score_on_spark
 from lbsf_core.spark import LOCAL, session
 
@@ -90,5 +90,5 @@ def bench_spark(
         "master": master,
         "payments": payments,
         "users": users,
-        "machine": machine(),
+        "machine": machine() | limits(),
     }

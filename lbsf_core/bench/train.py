@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lbsf_core.errors import LbsfError
-from lbsf_core.machine import machine
+from lbsf_core.machine import limits, machine
 
 NAMES = ("lbsf", "transformer", "gru")
 
@@ -62,7 +62,7 @@ def bench_train(
     about = {"payments": payments, "steps": steps, "width": width}
     return found | {
         "long_over_short": round(rates[0] / rates[1], 2),
-        "machine": machine() | about,
+        "machine": machine() | limits() | about,
     }
 
 

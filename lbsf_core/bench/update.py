@@ -13,7 +13,7 @@ import torch
 from lbsf_core.bench.data import folded_users
 from lbsf_core.config import ModelConfig
 from lbsf_core.fold.batch import FoldedBatch
-from lbsf_core.machine import machine
+from lbsf_core.machine import limits, machine
 from lbsf_core.model.bundle import Bundle
 from lbsf_core.model.lbsf import LBSF
 from lbsf_core.score.lean import Lean
@@ -71,7 +71,7 @@ def bench_update(*, updates: int = 100, rounds: int = 3, seed: int = 0) -> dict[
     found["full_ms_10000"] = round(1000 * statistics.median(full), 3)
     found["max_diff"] = worst
     about = {"updates": updates, "rounds": rounds, "threads": torch.get_num_threads()}
-    return found | {"machine": machine() | about}
+    return found | {"machine": machine() | limits() | about}
 
 
 def _timed(model: LBSF, batch: FoldedBatch) -> float:

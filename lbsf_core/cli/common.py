@@ -50,6 +50,10 @@ EngineName = Annotated[
     typer.Option("--engine", help="Where the work is done; spark needs its extra, and Java."),
 ]
 Master = Annotated[str, typer.Option(help="Of --engine spark, as Spark writes it.")]
+DeviceName = Annotated[
+    Literal["cpu", "cuda"],
+    typer.Option("--device", help="Where the model computes; cuda needs a GPU and torch for it."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 StorePath = Annotated[Path, typer.Argument(help="Folded store, made by `lbsf fold`.")]
 BundlePath = Annotated[Path, typer.Argument(help="Bundle, made by `lbsf train`.")]

@@ -10,6 +10,7 @@ import typer
 
 from lbsf_core.cli.common import (
     BundlePath,
+    DeviceName,
     EngineName,
     Master,
     Out,
@@ -181,14 +182,18 @@ def score(
     ] = None,
     engine: EngineName = "local",
     master: Master = LOCAL,
+    device: DeviceName = "cpu",
 ) -> None:
     """Write the calibrated PD and the logit of every sample."""
+    from lbsf_core.errors import LbsfError
     from lbsf_core.fold.store import FoldedStore
     from lbsf_core.model.bundle import Bundle
     from lbsf_core.score.stream import score_parts, write_score_parts
 
     start = time.perf_counter()
     if engine == "spark":
+        if device != "cpu":
+            raise LbsfError(f"--device {device}: Spark's workers score on CPUs; leave it out.")
         from lbsf_core.score.spark import score_on_spark
 
         scores = score_on_spark(FoldedStore.open(store), bundle, master=master, prior=prior)
@@ -197,7 +202,7 @@ def score(
         with bar_of() as bar:
             parts = score_parts(
                 FoldedStore.open(store),
-                Bundle.load(bundle),
+                Bundle.load(bundle).to(device),
                 lambda d, n: bar("scoring", d, n),
                 prior=prior,
             )

@@ -128,6 +128,20 @@ class Bundle:
         calibration = {"slope": slope, "intercept": intercept}
         return cls(model.eval(), calibration, training, metrics, card, faithfulness)
 
+    def to(self, device: str) -> Bundle:
+        """This bundle, its model now on a device of torch's: "cpu" or "cuda".
+
+        Raises:
+            LbsfError: torch can't reach a GPU here.
+        """
+        if device == "cuda" and not torch.cuda.is_available():
+            raise LbsfError(
+                f"no CUDA device that torch {torch.__version__} can reach here. Leave the device "
+                "out to compute on the CPU; for a GPU install a CUDA build of torch and its driver."
+            )
+        self.model.to(device)
+        return self
+
 
 def versions() -> dict[str, str]:
     """Versions that a result depends on."""

@@ -30,7 +30,7 @@ from lbsf_core.config import TrainConfig
 from lbsf_core.errors import LbsfError
 from lbsf_core.evaluate.protocol import cross_validate
 from lbsf_core.fold.store import FoldedStore
-from lbsf_core.machine import python_rate
+from lbsf_core.machine import MATMUL_FLOPS, limits, matmul_seconds, python_rate
 from lbsf_core.workspace import Workspace
 from tests.builders import SMALL
 
@@ -39,6 +39,18 @@ def test_python_is_as_fast_as_its_best_round(monkeypatch: pytest.MonkeyPatch) ->
     clock = iter([0.0, 2.0, 10.0, 10.5, 20.0, 21.0])
     monkeypatch.setattr("lbsf_core.machine.time.perf_counter", lambda: next(clock))
     assert python_rate(turns=1_000, rounds=3) == 2_000
+
+
+def test_limits_are_what_the_best_round_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The first round counts for nothing; a product then takes 2 and 1 s, a copy of 2^28 bytes 0.5.
+    clock = iter([0.0, 0.1, 0.0, 2.0, 0.0, 1.0])
+    monkeypatch.setattr("lbsf_core.machine.time.perf_counter", lambda: next(clock))
+    assert matmul_seconds(rounds=2) == 1.0
+    clock = iter([at for took in (1.0, 4.0, 2.0, 3.0) for at in (0.0, took)] + [0.0, 0.5] * 6)
+    assert limits() == {
+        "memory_gb_per_s": round(2 * 2**28 / 0.5 / 1e9, 1),
+        "matmul_gflops": round(MATMUL_FLOPS / 2.0 / 1e9, 1),
+    }
 
 
 def test_bench_fold_folds_the_same_as_pandas_and_polars() -> None:
@@ -53,6 +65,11 @@ def test_bench_fold_folds_the_same_as_pandas_and_polars() -> None:
         found["payments_per_s"] / found["pandas_payments_per_s"], abs=0.02
     )
     assert found["peak_rss_gb"] > 0
+    moved = found["payments_per_s"] * found["bytes_per_payment"] / 1e9
+    assert found["bytes_per_payment"] > 20
+    assert found["memory_share"] == pytest.approx(
+        moved / found["machine"]["memory_gb_per_s"], rel=0.05
+    )
 
 
 def test_bench_score_measures_all_three() -> None:
