@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
-from threading import Event, Thread
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -19,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lbsf_core import spark as module
+from lbsf_core.bench.spark import bench_spark, worker_killed
 from lbsf_core.cli import app
 from lbsf_core.config import FoldConfig
 from lbsf_core.errors import LbsfError
@@ -35,6 +32,8 @@ from lbsf_core.score.spark import score_on_spark
 from lbsf_core.spark import LOCAL, session
 from tests.builders import write_labels, write_payments
 
+#: Keys of what `bench_spark` took: the local engine, Spark.
+SECONDS = (("fold_s", "score_s"), ("spark_fold_s", "spark_score_s"))
 needs_java = pytest.mark.skipif(
     not (shutil.which("java") or os.environ.get("JAVA_HOME")),
     reason="Spark needs Java, and none is installed (Debian: default-jre-headless)",
@@ -145,41 +144,24 @@ def test_a_killed_worker_changes_nothing(
     spark: object, tiny_store: Path, tiny_bundle: Path, tmp_path: Path
 ) -> None:
     store = FoldedStore.open(tiny_store)
-    stop, killed = Event(), []
-
-    def kill_one() -> None:
-        """Kill the first worker that has begun to work."""
-        before = {p.pid for p in psutil.Process().children(recursive=True)}
-        while not stop.is_set() and not killed:
-            for process in psutil.Process().children(recursive=True):
-                try:
-                    works = process.pid not in before and process.cpu_times().user > 0.3
-                    if works and any("pyspark" in part for part in process.cmdline()):
-                        process.kill()
-                        killed.append(process.pid)
-                        break
-                except psutil.Error:
-                    continue
-            time.sleep(0.01)
-
-    # Workers of other tests wait to be used again: end them, so that new ones are seen to begin.
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.Error):
-            if any("pyspark.daemon" in part for part in process.cmdline()):
-                process.kill()
-    thread = Thread(target=kill_one)
-    thread.start()
-    try:
+    with worker_killed() as killed:
         out = explain_on_spark(store, tiny_bundle, tmp_path / "a.parquet", reasons=0)
-    finally:
-        stop.set()
-        thread.join()
     assert killed
     kept = write_attributions(
         store, Bundle.load(tiny_bundle), tmp_path / "b.parquet", reasons=0, workers=1
     )
     one, other = (pq.read_table(path)["attribution"] for path in (out, kept))
     np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@needs_java
+def test_the_bench_holds_one_engine_against_the_other(spark: object, tmp_path: Path) -> None:
+    found = bench_spark(20_000, users=40, workdir=tmp_path)
+    assert found["fold_equal"] and found["score_max_diff"] <= 1e-6
+    assert found["survives_worker_kill"]
+    local, remote = (found[a] + found[b] for a, b in SECONDS)
+    assert found["rate_ratio"] == pytest.approx(local / remote, rel=0.1)
+    assert not list(tmp_path.iterdir())
 
 
 @needs_java
