@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
+from lbsf_core.files import sha256
 from lbsf_core.fold.store import FoldedStore, cut_by_sum
 from lbsf_core.model.bundle import Bundle
+from lbsf_core.model.bundle_files import MANIFEST
 from lbsf_core.score.scorer import passes
 from lbsf_core.score.stream import Ask, scoring
 from lbsf_core.score.table import score_table
@@ -21,6 +25,8 @@ from lbsf_core.spark import LOCAL, run_tasks, session
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+#: Folders of `_named`.
+_held: list[TemporaryDirectory[str]] = []
 #: Payments of a task, about.
 TASK_PAYMENTS = 2_000_000
 
@@ -63,10 +69,21 @@ def score_on_spark(
 @contextmanager
 def shipped(master: str, bundle: str | Path) -> Iterator[tuple[SparkSession, str]]:
     """A session whose executors have a bundle, and the name that `opened` knows it by."""
-    bundle = Path(bundle).absolute()
+    named = _named(Path(bundle).absolute(), sha256(Path(bundle) / MANIFEST))
     with session(master) as spark:
-        spark.sparkContext.addFile(str(bundle), recursive=True)
-        yield spark, bundle.name
+        spark.sparkContext.addFile(str(named), recursive=True)
+        yield spark, named.name
+
+
+@cache
+def _named(bundle: Path, digest: str) -> Path:
+    """A copy of a bundle whose folder's name says what is in it, so that a session may see several.
+
+    Spark knows what it ships by its name alone, and refuses another folder of the same name; so
+    does `opened`. The copy stays until this process ends: executors that come later fetch it too.
+    """
+    _held.append(TemporaryDirectory(prefix="lbsf-spark-"))
+    return Path(shutil.copytree(bundle, Path(_held[-1].name) / digest))
 
 
 @cache
