@@ -50,8 +50,8 @@ def bench_fold(
         payments_per_s (read per second), peak_rss_gb (GiB), cpu_seconds (over all cores: on a busy
         machine they say more than the clock), bytes_per_payment (of both files, decompressed) and
         memory_share (of the rate at which this machine copies memory, the share that they take),
-        the same with "pandas_" and "polars_" before, ratio
-        and polars_ratio (of the seconds), equal (always true), and what was folded.
+        the same with "pandas_" and "polars_" before, ratio and polars_ratio (of the seconds), equal
+        (always true), and what was folded.
 
     Raises:
         LbsfError: a contestant failed, or the two outputs differ.

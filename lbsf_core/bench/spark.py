@@ -123,8 +123,9 @@ def worker_killed() -> Iterator[list[int]]:
     killed: list[int] = []
     stop = Event()
 
-    def is_worker(process: psutil.Process) -> bool:
-        return any("pyspark.daemon" in part for part in process.cmdline())
+    def is_python(process: psutil.Process | None) -> bool:
+        """A worker, or the process whose children they are."""
+        return process is not None and any("pyspark.daemon" in part for part in process.cmdline())
 
     def kill_one() -> None:
         before = {process.pid for process in here.children(recursive=True)}
@@ -132,7 +133,7 @@ def worker_killed() -> Iterator[list[int]]:
             for process in here.children(recursive=True):
                 with suppress(psutil.Error):
                     works = process.pid not in before and process.cpu_times().user > WORKING
-                    if works and is_worker(process):
+                    if works and is_python(process) and is_python(process.parent()):
                         process.kill()
                         killed.append(process.pid)
                         break
@@ -140,7 +141,7 @@ def worker_killed() -> Iterator[list[int]]:
 
     for process in here.children(recursive=True):
         with suppress(psutil.Error):
-            if is_worker(process):
+            if is_python(process):
                 process.kill()
     thread = Thread(target=kill_one)
     thread.start()

@@ -1,6 +1,6 @@
 """The first relation layer of many histories that are one and the same but for a few merchants.
 
-Reasons, pairs and cohorts take one or two merchants out at a time. Most of what the layer asks of a
+Reasons and pairs take one or two merchants out at a time. Most of what the layer asks of a
 history is then known from all of it: the product of two merchants' query and key does not depend on
 who else is there. So each product is computed once, a merchant's sum over all that it looks at
 once, and a history takes from that sum what it lacks and adds what it has instead. The same
