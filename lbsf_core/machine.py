@@ -66,7 +66,7 @@ def matmul_seconds(rounds: int = 3) -> float:
     import torch
 
     left, right = torch.randn(MATMUL_ROWS, MATMUL_ROWS), torch.randn(MATMUL_ROWS, MATMUL_ROWS)
-    return _best(lambda: torch.mm(left, right), rounds)
+    return min(seconds_of(lambda: torch.mm(left, right), rounds))
 
 
 def _memory_rate(size: int = 2**28, rounds: int = 5) -> float:
@@ -75,17 +75,17 @@ def _memory_rate(size: int = 2**28, rounds: int = 5) -> float:
 
     source = torch.ones(size // 4)
     target = torch.empty_like(source)
-    return 2 * size / _best(lambda: target.copy_(source), rounds)
+    return 2 * size / min(seconds_of(lambda: target.copy_(source), rounds))
 
 
-def _best(run: Callable[[], object], rounds: int) -> float:
-    """Seconds of the shortest run, the first one not counted."""
+def seconds_of(run: Callable[[], object], rounds: int) -> list[float]:
+    """What each of some rounds takes, after one that is not counted."""
     seconds = []
     for _ in range(rounds + 1):
         start = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - start)
-    return min(seconds[1:])
+    return seconds[1:]
 
 
 def _version(package: str) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import statistics
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from lbsf_core.explain.reasons import reasons
 from lbsf_core.explain.removal import Coalitions
 from lbsf_core.explain.sufficient import sufficient
 from lbsf_core.fold.batch import DAY, FoldedBatch
-from lbsf_core.machine import limits, machine
+from lbsf_core.machine import limits, machine, seconds_of
 from lbsf_core.model.bundle import Bundle
 from lbsf_core.model.fields import signed_log
 from lbsf_core.model.lbsf import LBSF
@@ -209,9 +208,4 @@ def _numbers(batch: FoldedBatch) -> npt.NDArray[np.float64]:
 
 
 def _seconds(work: Callable[[], object], rounds: int) -> float:
-    taken = []
-    for _ in range(rounds + 1):
-        start = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken[1:])
+    return statistics.median(seconds_of(work, rounds))
