@@ -155,6 +155,20 @@ def test_a_killed_worker_changes_nothing(
 
 
 @needs_java
+def test_a_store_folded_anew_into_the_same_folder_is_read_anew(
+    spark: object, tiny_store: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    raw = tiny_store.parent / "raw"
+    for days in (60, 7):  # the workers of the first are used again for the second
+        path = tmp_path / "store"
+        fold(raw / "payments.parquet", raw / "labels.parquet", path, FoldConfig(window_days=days))
+        store = FoldedStore.open(path)
+        found = score_on_spark(store, tiny_bundle)
+        expected = score_store(store, Bundle.load(tiny_bundle))
+        np.testing.assert_allclose(found["logit"], expected["logit"], atol=1e-6)
+
+
+@needs_java
 def test_the_bench_holds_one_engine_against_the_other(spark: object, tmp_path: Path) -> None:
     found = bench_spark(20_000, users=40, workdir=tmp_path)
     assert found["fold_equal"] and found["score_max_diff"] <= 1e-6

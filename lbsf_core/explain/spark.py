@@ -13,7 +13,7 @@ from lbsf_core.explain.batch import CHUNK_PAYMENTS
 from lbsf_core.explain.explain_all import REASONED, Also, Run, keep_chunk, write_attributions
 from lbsf_core.fold.store import FoldedStore
 from lbsf_core.model.bundle import Bundle
-from lbsf_core.score.spark import opened, shipped
+from lbsf_core.score.spark import opened, shipped, where
 from lbsf_core.spark import LOCAL, run_tasks
 
 
@@ -59,7 +59,7 @@ def _explained(
 ) -> Iterator[Run]:
     """Explain all chunks on the workers; `folder` is where the bundle lies."""
     with shipped(master, folder) as (spark, name):
-        about = {"store": str(store.path.absolute()), "bundle": name, **also._asdict()}
+        about = {**where(store, name), **also._asdict()}
         tasks = [about | {"run": list(run), "work": str(work)} for run in runs]
         run_tasks(spark, tasks, _explain, "done int")
     yield from runs
@@ -67,7 +67,7 @@ def _explained(
 
 def _explain(task: dict[str, Any]) -> Iterable[pa.RecordBatch]:
     """On a worker: explain one chunk."""
-    store, bundle = opened(task["store"], task["bundle"])
+    store, bundle = opened(task["store"], task["digest"], task["bundle"])
     begin, end = task["run"]
     also = Also(task["reasons"], task["check"])
     keep_chunk(store, bundle, also, (begin, end), Path(task["work"]))

@@ -55,7 +55,7 @@ def score_on_spark(
     model, payments = Bundle.load(bundle), store.samples["payments"].to_numpy()
     logits = np.full(len(store.samples), np.nan)
     with shipped(master, bundle) as (spark, name):
-        same = {"store": str(store.path.absolute()), "bundle": name, "all": int(payments.sum())}
+        same = where(store, name) | {"all": int(payments.sum())}
         tasks = [
             same | {"begin": begin, "end": end}
             for begin, end in cut_by_sum(payments, task_payments)
@@ -86,9 +86,17 @@ def _named(bundle: Path, digest: str) -> Path:
     return Path(shutil.copytree(bundle, Path(_held[-1].name) / digest))
 
 
+def where(store: FoldedStore, bundle: str) -> dict[str, str]:
+    """What a task says to `opened`: where the store lies, what is in it, the bundle's name."""
+    return {"store": str(store.path.absolute()), "digest": store.digest, "bundle": bundle}
+
+
 @cache
-def opened(store: str, bundle: str) -> tuple[FoldedStore, Bundle]:
-    """On a worker: the store and the bundle, opened once; its cores are shared with others."""
+def opened(store: str, digest: str, bundle: str) -> tuple[FoldedStore, Bundle]:
+    """On a worker: the store and the bundle, opened once; its cores are shared with others.
+
+    By `digest` another store that was folded into the same folder since is told apart.
+    """
     import torch
     from pyspark import SparkFiles
 
@@ -97,15 +105,16 @@ def opened(store: str, bundle: str) -> tuple[FoldedStore, Bundle]:
 
 
 @cache
-def _scorer(store: str, bundle: str, payments: int) -> Ask:
+def _scorer(store: str, digest: str, bundle: str, payments: int) -> Ask:
     """On a worker: what scores a batch, made once."""
-    return scoring(opened(store, bundle)[1].model, payments)
+    return scoring(opened(store, digest, bundle)[1].model, payments)
 
 
 def _score(task: dict[str, Any]) -> Iterable[pa.RecordBatch]:
     """On a worker: the logits of some samples."""
-    store, _ = opened(task["store"], task["bundle"])
-    score = _scorer(task["store"], task["bundle"], task["all"])
+    named = task["store"], task["digest"], task["bundle"]
+    store, _ = opened(*named)
+    score = _scorer(*named, task["all"])
     whole = store.read(np.arange(task["begin"], task["end"]))
     order = np.argsort(whole.segment_counts, kind="stable")  # like sizes share a pass
     logits = np.concatenate([score(part) for part in passes(whole, order)])
